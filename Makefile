@@ -1,0 +1,53 @@
+# Thin on purpose: the checks themselves are in noxfile.py.
+
+PYTHONS ?= python3 python3.13 python3.12 python3.11
+SOURCES := pyproject.toml setup.py README.md $(shell find microbatch -name '*.py*' -not -name '*.pyc')
+NOX := .venv-nox/bin/nox
+
+.PHONY: help demo test lint types docs bench clean
+
+help:
+	@echo "make demo    see it work: installs into .venv and runs the demonstration"
+	@echo "make test    run the tests on each Python found, and check the coverage"
+	@echo "make lint    check style, layers, changelog and packaging"
+	@echo "make types   run mypy, pyright and stubtest"
+	@echo "make docs    build the documentation and run its code"
+	@echo "make bench   run the benchmarks on each Python found"
+	@echo "make clean   remove all that these made"
+
+demo: .venv/.installed
+	.venv/bin/microbatch demo
+
+test: $(NOX)
+	$(NOX) -s tests coverage
+
+lint types docs bench: $(NOX)
+	$(NOX) -s $@
+
+clean:
+	rm -rf .venv .venv-nox .nox build dist *.egg-info site .coverage .coverage.*
+	rm -rf .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -exec rm -rf {} +
+
+# The first suitable Python makes the environment; none is an error that says so.
+define make_environment
+@for python in $(PYTHONS); do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+		echo "$$python -m venv $(1)"; exec $$python -m venv --clear $(1); \
+	fi; \
+done; \
+echo "microbatch needs Python 3.11 or newer; tried: $(PYTHONS)." >&2; \
+echo "python3 is: $$(python3 --version 2>&1). Name another: make PYTHONS=/path/to/python" >&2; \
+exit 1
+endef
+
+.venv/.installed: $(SOURCES)
+	$(call make_environment,.venv)
+	rm -rf build
+	.venv/bin/python -m pip install --quiet '.[demo]'
+	@touch $@
+
+$(NOX): pyproject.toml
+	$(call make_environment,.venv-nox)
+	.venv-nox/bin/python -m pip install --quiet 'nox>=2025.5'
+	@touch $@

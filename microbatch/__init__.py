@@ -1,0 +1,35 @@
+"""Turn many concurrent single calls into few batch calls."""
+
+from microbatch._select import Ticket
+from microbatch.batch import Batch, current_batch
+from microbatch.batcher import Batcher
+from microbatch.decorator import Batched, batched
+from microbatch.errors import (
+    BatchError,
+    BatcherClosedError,
+    BatchTimeoutError,
+    CapacityError,
+    HandlerCancelledError,
+    MicrobatchError,
+    ResultCountError,
+)
+from microbatch.options import BatcherOptions
+from microbatch.statistics import BatcherStatistics
+
+__all__ = [
+    "Batch",
+    "BatchError",
+    "BatchTimeoutError",
+    "Batched",
+    "Batcher",
+    "BatcherClosedError",
+    "BatcherOptions",
+    "BatcherStatistics",
+    "CapacityError",
+    "HandlerCancelledError",
+    "MicrobatchError",
+    "ResultCountError",
+    "Ticket",
+    "batched",
+    "current_batch",
+]

@@ -1,0 +1,156 @@
+"""The public face of one handler: submit single items, and have them handled in batches."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, overload
+
+from microbatch._select import Front
+from microbatch.handler import as_coroutine_function, name_of
+from microbatch.lanes import Lanes
+from microbatch.options import BatcherOptions, Options, Ordering, one_of
+from microbatch.statistics import BatcherStatistics
+from microbatch.stream import Mapping
+
+__all__ = ["Batcher", "Results"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Results(Protocol[R_co]):
+    """Be what a handler may answer: a sized sequence, such as a list, an array or a tensor."""
+
+    def __len__(self) -> int:
+        """Give the number of results."""
+        ...
+
+    def __getitem__(self, index: int, /) -> R_co:
+        """Give the result of the item at that place."""
+        ...
+
+
+class Batcher(Front[T, R]):
+    """Group items that are submitted one by one, and hand them to one handler as lists.
+
+    ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
+    to each; an exception at some place of it is raised to that place's caller alone. It is an
+    ``async def``, or a plain function, which runs in a thread of anyio's pool.
+
+    A batcher belongs to no event loop until it is used, has a queue for each loop that it is used
+    from, and may be made at import time. Its options are those of BatcherOptions; a wrong one
+    raises ValueError or TypeError here.
+    """
+
+    router: Lanes
+
+    def __init__(
+        self,
+        handler: Callable[[list[T]], Awaitable[Results[R | Exception] | None]]
+        | Callable[[list[T]], Results[R | Exception] | None],
+        **options: Unpack[BatcherOptions],
+    ) -> None:
+        work = as_coroutine_function(handler)
+        checked = Options(**options)
+        super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
+
+    @property
+    def name(self) -> str:
+        """The name in errors and metrics: the ``name`` option, or else the handler's."""
+        return self.router.name
+
+    @property
+    def options(self) -> Options:
+        """The options in force."""
+        return self.router.options
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    # ---------------------------------------------------------------------------------- streaming
+    @overload
+    def map(
+        self,
+        source: Iterable[T] | AsyncIterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: Literal[False] = ...,
+    ) -> AsyncIterator[R]: ...
+
+    @overload
+    def map(
+        self,
+        source: Iterable[T] | AsyncIterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: bool,
+    ) -> AsyncIterator[R | Exception]: ...
+
+    def map(
+        self,
+        source: Iterable[T] | AsyncIterable[T],
+        *,
+        ordering: Ordering = "ordered",
+        return_exceptions: bool = False,
+    ) -> AsyncIterator[Any]:
+        """Submit each item of a source, and yield the results.
+
+        They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
+        source is read ahead by a batch more than the slots hold, within the capacity.
+
+        The first failure, an item's or the source's, is raised in its turn, and what is
+        outstanding then is cancelled, as it is when the iteration is given up. An item that passes
+        its timeout is left out and counted, unless ``timeout_policy`` says otherwise. With
+        ``return_exceptions`` every failed item yields its exception instead.
+        """
+        one_of("ordering", ordering, ("unordered", "ordered"))
+        options = self.options
+        window = options.max_batch_size * (options.max_concurrent_batches + 1)
+        mapping: Mapping[T, R] = Mapping(
+            self._submit_waiting,
+            source,
+            window=window if options.capacity is None else min(window, options.capacity),
+            ordered=ordering == "ordered",
+            return_exceptions=return_exceptions,
+            leave_out_late=options.timeout_policy == "partial",
+        )
+        return mapping.outcomes()
+
+    # ------------------------------------------------------------------------- flush, drain, close
+    def flush(self) -> None:
+        """Dispatch what is queued on this loop as slots become free, without waiting for more."""
+        self.router.here().flush()
+
+    async def drain(self) -> None:
+        """Return when nothing is unsettled and no handler runs on this loop.
+
+        What is queued, or comes meanwhile, does not wait for companions.
+        """
+        await self.router.here().drain()
+
+    async def aclose(self, timeout: float | None = None) -> int:
+        """Refuse new items, finish the accepted ones, and answer how many were given up.
+
+        Without ``timeout`` none is given up. After ``timeout`` seconds the rest fail with
+        BatcherClosedError, their handlers are cancelled, and this returns once these have ended.
+        Closing again waits for the same end. Cancelled, it leaves the batcher closed, and the
+        accepted items still finish.
+        """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout must be >= 0, got {timeout!r}")
+        return await self.router.aclose(timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def statistics(self) -> BatcherStatistics:
+        """Give a snapshot of what this batcher has done and holds, over all loops."""
+        return self.router.statistics()

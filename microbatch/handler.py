@@ -1,0 +1,72 @@
+"""Make every kind of handler one kind: a coroutine function of a list."""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio.to_thread
+
+__all__ = ["as_coroutine_function", "name_of"]
+
+
+def name_of(handler: object) -> str:
+    """Give the name that a handler goes by in logs and errors."""
+    while hasattr(handler, "func"):  # functools.partial
+        handler = handler.func
+    name = getattr(handler, "__qualname__", None) or getattr(handler, "__name__", None)
+    return (name or type(handler).__qualname__).rpartition("<locals>.")[2]
+
+
+def as_coroutine_function(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Give a handler that can be awaited: as it is, or run in a thread of anyio's pool.
+
+    Raises TypeError for what is no handler.
+    """
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, got {handler!r}")
+    if isinstance(handler, type):
+        raise TypeError(f"handler must be a function of a list of items, got the class {handler!r}")
+    if any(map(inspect.isasyncgenfunction, faces_of(handler))):
+        raise TypeError(
+            f"handler must return its results, but {name_of(handler)!r} is an async generator"
+        )
+    if any(map(inspect.iscoroutinefunction, faces_of(handler))):
+        return handler
+    return in_thread(handler)
+
+
+def faces_of(handler: Any) -> tuple[Any, ...]:
+    """Give what may carry the mark of ``async def``: a function, or an instance's ``__call__``."""
+    return (handler, getattr(type(handler), "__call__", None))
+
+
+def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Run a plain function in a worker thread; what it returns may still be awaitable.
+
+    A thread cannot be cancelled, so a cancelled call ends when its thread does: until then its
+    slot is taken.
+    """
+
+    async def call(*lists: list[Any], **named: list[Any]) -> Any:
+        work = functools.partial(handler, *lists, **named)
+        answer = await finished(asyncio.create_task(anyio.to_thread.run_sync(work)))
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return call
+
+
+async def finished(task: asyncio.Task[Any]) -> Any:
+    """Wait for a task to the end; a cancellation meanwhile is raised only then."""
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # seen, though nobody is left to hear of it
+    raise cancelled

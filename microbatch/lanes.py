@@ -1,0 +1,120 @@
+"""All the lanes of one batcher: one for each event loop that it is used from."""
+
+import asyncio
+import warnings
+from asyncio import AbstractEventLoop
+from collections import Counter
+from collections.abc import Callable
+from types import MappingProxyType
+
+from microbatch._select import Lane, Router
+from microbatch.dispatcher import Dispatcher, Handler
+from microbatch.options import Options
+from microbatch.statistics import BatcherStatistics
+
+__all__ = ["Lanes"]
+
+COUNTERS = ("submitted", "completed", "failed", "cancelled", "late", "dropped", "rejected")
+
+
+class Lanes(Router):
+    """Open, find, close and count the lanes of one batcher."""
+
+    def __init__(
+        self,
+        handler: Handler,
+        options: Options,
+        name: str,
+        hold: Callable[[], object] | None = None,
+    ) -> None:
+        self.handler = handler
+        self.options = options
+        self.name = name
+        self._hold = hold
+        self._dispatchers: dict[AbstractEventLoop, Dispatcher] = {}
+        self._past: Counter[str] = Counter()
+        self._past_batches: Counter[str] = Counter()
+        self._closed = False
+
+    def find_lane(self) -> Lane:
+        """Give the running loop's lane; called by the core when it doesn't know it yet."""
+        return self.here().lane
+
+    def here(self) -> Dispatcher:
+        """Give the running loop's dispatcher; RuntimeError where no loop runs."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                f"batcher {self.name!r} was used where no event loop runs: "
+                "submit from a coroutine or a callback of a loop, such as asyncio.run() starts"
+            ) from None
+        return self._dispatchers.get(loop) or self._open(loop)
+
+    def _open(self, loop: AbstractEventLoop) -> Dispatcher:
+        self._forget_closed_loops()
+        dispatcher = Dispatcher(loop, self.handler, self.options, self.name, self._hold)
+        if self._closed:
+            dispatcher.lane.close()
+        self._dispatchers[loop] = dispatcher
+        return dispatcher
+
+    async def aclose(self, timeout: float | None) -> int:
+        """Close the lane of every running loop, each on its own loop."""
+        self._closed = True
+        self._forget_closed_loops()
+        here = asyncio.get_running_loop()
+        abandoned = await asyncio.gather(
+            *(
+                dispatcher.aclose(timeout) if loop is here else close_elsewhere(dispatcher, timeout)
+                for loop, dispatcher in self._dispatchers.items()
+                if loop.is_running()
+            )
+        )
+        return sum(abandoned)
+
+    def statistics(self) -> BatcherStatistics:
+        """Sum the counters and gauges of all lanes, those of closed loops too."""
+        counts, batches = self._past.copy(), self._past_batches.copy()
+        for dispatcher in self._dispatchers.values():
+            counts.update(count(dispatcher))
+            batches.update(dispatcher.batches)
+        return BatcherStatistics(**counts, batches=MappingProxyType(batches))
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._dispatchers if loop.is_closed()]:
+            dispatcher = self._dispatchers.pop(loop)
+            counts = count(dispatcher)
+            lost = counts["waiting"] + counts["queued"] + counts["in_flight"]
+            counts["cancelled"] += lost
+            self._past.update({name: counts[name] for name in (*COUNTERS, "batched")})
+            self._past_batches.update(dispatcher.batches)
+            if lost:
+                warnings.warn(
+                    f"an event loop was closed with {lost} unsettled items of batcher "
+                    f"{self.name!r}; drain() or aclose() it before its loop ends",
+                    ResourceWarning,
+                    stacklevel=4,
+                    source=self,
+                )
+
+    def __del__(self) -> None:
+        if getattr(self, "_dispatchers", None):
+            self._forget_closed_loops()
+
+
+async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:
+    """Close a lane whose loop runs in another thread."""
+    closing = asyncio.run_coroutine_threadsafe(dispatcher.aclose(timeout), dispatcher.loop)
+    return await asyncio.wrap_future(closing)
+
+
+def count(dispatcher: Dispatcher) -> Counter[str]:
+    """Give the counters and gauges of one loop's lane."""
+    lane = dispatcher.lane
+    counts = Counter({name: getattr(lane, name) for name in COUNTERS})
+    counts["waiting"], counts["queued"] = lane.waiting, lane.queued
+    counts["in_flight"] = lane.unsettled - lane.waiting - lane.queued
+    counts["slots_busy"] = dispatcher.slots_busy
+    counts["batched"] = dispatcher.batched
+    return counts

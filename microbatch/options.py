@@ -1,0 +1,112 @@
+"""The options of a batcher, and every rule about them."""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
+
+__all__ = ["UNSET", "BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+
+Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
+Ordering: TypeAlias = Literal["unordered", "ordered"]
+TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
+
+UNSET: Any = ...
+
+
+class BatcherOptions(TypedDict, total=False):
+    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds."""
+
+    max_batch_size: int
+    max_latency: float
+    max_concurrent_batches: int
+    capacity: int | None
+    overflow: Overflow
+    ordering: Ordering
+    timeout: float | None
+    timeout_policy: TimeoutPolicy
+    cancel_abandoned: bool
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Hold checked options; making one raises ValueError or TypeError for whatever is wrong."""
+
+    max_batch_size: int = 64
+    max_latency: float = 0.0
+    max_concurrent_batches: int = 1
+    capacity: int | None = 10_000
+    overflow: Overflow = "wait"
+    ordering: Ordering = "unordered"
+    timeout: float | None = None
+    timeout_policy: TimeoutPolicy = "partial"
+    cancel_abandoned: bool = True
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
+        self._set("max_latency", seconds("max_latency", self.max_latency, least=0.0))
+        self._set(
+            "max_concurrent_batches", count("max_concurrent_batches", self.max_concurrent_batches)
+        )
+        if self.capacity is not None:
+            self._set("capacity", count("capacity", self.capacity, "an integer or None"))
+        one_of("overflow", self.overflow, get_args(Overflow))
+        one_of("ordering", self.ordering, get_args(Ordering))
+        self._check_timeout()
+        if not callable(self.timeout_policy):
+            one_of("timeout_policy", self.timeout_policy, ("partial", "fail", "a callable"))
+        if not isinstance(self.cancel_abandoned, bool):
+            raise TypeError(f"cancel_abandoned must be True or False, got {self.cancel_abandoned!r}")
+        if self.name is not None and (not isinstance(self.name, str) or not self.name):
+            raise TypeError(f"name must be a string that is not empty, or None, got {self.name!r}")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_timeout(self) -> None:
+        if self.timeout is None:
+            return
+        timeout = seconds("timeout", self.timeout)
+        if timeout <= 0:
+            raise ValueError(f"timeout must be > 0, got {self.timeout!r}")
+        if timeout < self.max_latency:
+            raise ValueError(
+                f"timeout must be >= max_latency ({self.max_latency!r}), "
+                f"or items would be late before they are dispatched, got {self.timeout!r}"
+            )
+        self._set("timeout", timeout)
+
+
+def count(name: str, value: object, kind: str = "an integer") -> int:
+    """Give ``value`` as an int of at least 1."""
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be {kind}, got {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be {kind}, got {value!r}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be >= 1, got {value!r}")
+    return number
+
+
+def seconds(name: str, value: object, *, least: float = -math.inf) -> float:
+    """Give ``value`` as a finite float of at least ``least``."""
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number of seconds, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name} must be >= {least:g}, got {value!r}")
+    return number
+
+
+def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
+    """Raise ValueError unless ``value`` is one of the allowed words."""
+    if not isinstance(value, str) or value not in allowed:
+        words = ", ".join(repr(word) if " " not in word else word for word in allowed)
+        raise ValueError(f"{name} must be one of {words}, got {value!r}")

@@ -1,0 +1,93 @@
+"""What a handler's answer means for each caller: results, or errors of their own."""
+
+from collections.abc import Mapping, Set
+from typing import Any, TypeVar
+
+import copy
+
+from microbatch.errors import BatchError, HandlerCancelledError, ResultCountError
+
+__all__ = ["individual", "results_of"]
+
+E = TypeVar("E", bound=BaseException)
+
+
+def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
+    """Give a handler's answer as one result for each of ``size`` items.
+
+    None stands for a None for each. Raises ResultCountError when the number differs, and
+    BatchError when the answer is not a sequence at all.
+    """
+    if answer is None:
+        return (None,) * size
+    kind = type(answer)
+    if kind is not list and kind is not tuple:
+        if isinstance(answer, (str, bytes, bytearray, Mapping, Set)) or not (
+            hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
+        ):
+            raise BatchError(
+                f"handler {name!r} must return a sequence of results or None, "
+                f"got {kind.__qualname__}"
+            )
+    if len(answer) != size:
+        raise ResultCountError(name, size, len(answer))
+    return tuple(answer)
+
+
+def individual(error: BaseException) -> BaseException:
+    """Make a caller's own copy of an error, with the original as its cause.
+
+    Exceptions are not shared between callers, because each raise adds to the traceback. What
+    cannot be copied faithfully comes wrapped in a BatchError, and a request to cancel or to exit
+    as a HandlerCancelledError: it was not addressed to the caller.
+    """
+    if isinstance(error, Exception):
+        own: BaseException = twin(error) or BatchError(f"{type(error).__qualname__}: {error}")
+    else:
+        own = HandlerCancelledError(f"the handler was stopped by {type(error).__qualname__}")
+    own.__cause__ = error
+    return own
+
+
+def twin(error: E) -> E | None:
+    """Copy an exception, or give None where a copy would differ from it."""
+    if isinstance(error, StopIteration):  # no coroutine can raise it
+        return None
+    try:
+        own = bare_twin(error) if is_plain(type(error)) else copy.copy(error)
+        faithful = same(own, error)
+    except Exception:
+        return None
+    if not faithful:
+        return None
+    if hasattr(own, "__notes__"):
+        own.__notes__ = list(error.__notes__)
+    return own
+
+
+def is_plain(kind: type[BaseException]) -> bool:
+    """Tell whether all that such an exception holds is its ``args`` and its ``__dict__``."""
+    heap_type = 1 << 9
+    native = next(base for base in kind.__mro__ if not base.__flags__ & heap_type)
+    has_slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
+    return native.__basicsize__ == BaseException.__basicsize__ and not has_slots
+
+
+def bare_twin(error: E) -> E:
+    """Copy a plain exception without calling its ``__init__``, whose parameters are not known."""
+    own = BaseException.__new__(type(error))
+    own.args = error.args
+    own.__dict__.update(error.__dict__)
+    return own
+
+
+def same(own: BaseException, error: BaseException) -> bool:
+    """Tell whether a copy is another object of the same type that holds the same."""
+    return (
+        own is not error
+        and type(own) is type(error)
+        and len(own.args) == len(error.args)
+        and all(mine is its for mine, its in zip(own.args, error.args, strict=True))
+        and own.__dict__.keys() == error.__dict__.keys()
+        and str(own) == str(error)
+    )

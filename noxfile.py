@@ -1,0 +1,139 @@
+"""The project's checks. `nox -l` lists them; `make help` names the usual ones."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.error_on_missing_interpreters = "CI" in os.environ
+nox.options.sessions = ["tests", "coverage", "lint", "types", "docs"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+CORES = ["cython", "python"]
+EVERYTHING = "cli,demo,uvloop"
+ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
+
+# Keeps the working directory off sys.path, so that the checkout never hides the wheel.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+
+
+def install_group(session: nox.Session, name: str) -> None:
+    session.install(*nox.project.dependency_groups(PROJECT, name))
+
+
+def build(session: nox.Session) -> Path:
+    """Build the sdist and, from it, the wheel into an empty folder; return the folder."""
+    out = Path(session.create_tmp()).resolve() / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(out), env=SAFE_PATH, silent=True)
+    return out
+
+
+def install_wheel(session: nox.Session, extras: str = EVERYTHING) -> None:
+    """Install the package as users get it: the built wheel, never the checkout."""
+    (wheel,) = build(session).glob("*.whl")
+    session.install(f"microbatch[{extras}] @ {wheel.as_uri()}")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests on both cores, against the built wheel."""
+    install_wheel(session)
+    install_group(session, "test")
+    for core in CORES:
+        data = f".coverage.{session.python}-{core}"
+        for stale in ROOT.glob(f"{data}.*"):
+            stale.unlink()
+        env = {**SAFE_PATH, "COVERAGE_FILE": str(ROOT / data), "MICROBATCH_CORE": core}
+        session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Combine what the test sessions measured; fail under 100 % of the Python part."""
+    session.install("coverage")
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, layers, changelog and packaging."""
+    install_group(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("cython-lint", "microbatch")
+    session.run("lint-imports")
+    check_changelog(session)
+    distributions = build(session).iterdir()
+    session.run("twine", "check", "--strict", *map(str, distributions))
+
+
+def check_changelog(session: nox.Session) -> None:
+    version = PROJECT["project"]["version"]
+    session.run("towncrier", "build", "--draft", "--version", version)
+    base = os.environ.get("CHANGELOG_BASE", "main")
+    verify = ["git", "rev-parse", "--verify", "--quiet", base]
+    if subprocess.run(verify, cwd=ROOT, capture_output=True, check=False).returncode:
+        session.log(f"no git branch {base} to look for changes without a fragment")
+    else:
+        session.run("towncrier", "check", "--compare-with", base)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types, and the stub of the core against the built wheel."""
+    install_wheel(session)
+    install_group(session, "test")
+    install_group(session, "types")
+    session.run("mypy")
+    session.run("pyright")
+    # In an empty folder, where the checkout cannot be found.
+    with session.chdir(session.create_tmp()):
+        session.run("stubtest", "microbatch", "--allowlist", str(ALLOWLIST), env=SAFE_PATH)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation and run its code."""
+    install_wheel(session)
+    install_group(session, "docs")
+    session.run("mkdocs", "build", "--strict", env={"NO_MKDOCS_2_WARNING": "1"})
+    env = {**SAFE_PATH, "PYTHONPATH": str(ROOT / "tests" / "docs")}
+    session.run("pytest", "-p", "code_blocks", "README.md", "docs", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHONS)
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks against the built wheel."""
+    install_wheel(session)
+    install_group(session, "test")
+    results = ROOT / "benchmarks" / "results"
+    results.mkdir(exist_ok=True)
+    # Away from the checkout, which `python -m` would put before the wheel.
+    work = Path(session.create_tmp()).resolve()
+    shutil.copytree(ROOT / "benchmarks", work / "benchmarks", dirs_exist_ok=True)
+    with session.chdir(work):
+        session.run("python", "-m", "benchmarks.floor")
+        session.run(
+            "pytest",
+            f"--config-file={ROOT / 'pyproject.toml'}",
+            f"--rootdir={work}",
+            "--timeout=300",
+            f"--benchmark-json={results / f'python{session.python}.json'}",
+            "benchmarks",
+            *session.posargs,
+        )
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the demonstration from the built wheel."""
+    install_wheel(session, "demo")
+    session.run("microbatch", "demo", *session.posargs)
