@@ -1,7 +1,7 @@
 # Thin on purpose: the checks themselves are in noxfile.py.
 
 PYTHONS ?= python3 python3.13 python3.12 python3.11
-SOURCES := pyproject.toml setup.py README.md $(shell find microbatch -name '*.py*' -not -name '*.pyc')
+SOURCES := pyproject.toml setup.py README.md $(shell find microbatch -type f -not -name '*.pyc')
 NOX := .venv-nox/bin/nox
 
 .PHONY: help demo test lint types docs bench clean

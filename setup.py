@@ -2,12 +2,15 @@
 
 import os
 import sys
+from glob import glob
 
 from setuptools import Extension, setup
 
 CORE = Extension(
     "microbatch._core",
     ["microbatch/_core.pyx"],
+    depends=glob("microbatch/_native/*"),
+    include_dirs=["microbatch"],
     extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
 )
 

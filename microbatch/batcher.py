@@ -2,19 +2,20 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._select import Front
 from microbatch.handler import as_coroutine_function, name_of
 from microbatch.lanes import Lanes
-from microbatch.options import BatcherOptions, Options, Ordering, one_of
+from microbatch.options import BatcherOptions, Options, Ordering, one_of, seconds
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import Mapping
 
-__all__ = ["Batcher", "Results"]
+__all__ = ["Answer", "Batcher", "Results", "Silence"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -30,7 +31,11 @@ class Results(Protocol[R_co]):
         ...
 
 
-class Batcher(Front[T, R]):
+Answer: TypeAlias = Awaitable[Results[R | Exception]] | Results[R | Exception]
+Silence: TypeAlias = Awaitable[None] | None
+
+
+class Batcher(Front[T_contra, R_co]):
     """Group items that are submitted one by one, and hand them to one handler as lists.
 
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
@@ -42,13 +47,27 @@ class Batcher(Front[T, R]):
     raises ValueError or TypeError here.
     """
 
-    router: Lanes
+    if TYPE_CHECKING:
+
+        @property
+        def router(self) -> Lanes: ...  # noqa: D102
+
+    @overload
+    def __init__(
+        self: "Batcher[T, R]",
+        handler: Callable[[list[T]], Answer[R]],
+        **options: Unpack[BatcherOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, None]",
+        handler: Callable[[list[T]], Silence],
+        **options: Unpack[BatcherOptions],
+    ) -> None: ...
 
     def __init__(
-        self,
-        handler: Callable[[list[T]], Awaitable[Results[R | Exception] | None]]
-        | Callable[[list[T]], Results[R | Exception] | None],
-        **options: Unpack[BatcherOptions],
+        self, handler: Callable[[list[Any]], Any], **options: Unpack[BatcherOptions]
     ) -> None:
         work = as_coroutine_function(handler)
         checked = Options(**options)
@@ -71,24 +90,24 @@ class Batcher(Front[T, R]):
     @overload
     def map(
         self,
-        source: Iterable[T] | AsyncIterable[T],
+        source: Iterable[T_contra] | AsyncIterable[T_contra],
         *,
         ordering: Ordering = ...,
         return_exceptions: Literal[False] = ...,
-    ) -> AsyncIterator[R]: ...
+    ) -> AsyncIterator[R_co]: ...
 
     @overload
     def map(
         self,
-        source: Iterable[T] | AsyncIterable[T],
+        source: Iterable[T_contra] | AsyncIterable[T_contra],
         *,
         ordering: Ordering = ...,
         return_exceptions: bool,
-    ) -> AsyncIterator[R | Exception]: ...
+    ) -> AsyncIterator[R_co | Exception]: ...
 
     def map(
         self,
-        source: Iterable[T] | AsyncIterable[T],
+        source: Iterable[T_contra] | AsyncIterable[T_contra],
         *,
         ordering: Ordering = "ordered",
         return_exceptions: bool = False,
@@ -106,7 +125,7 @@ class Batcher(Front[T, R]):
         one_of("ordering", ordering, ("unordered", "ordered"))
         options = self.options
         window = options.max_batch_size * (options.max_concurrent_batches + 1)
-        mapping: Mapping[T, R] = Mapping(
+        mapping: Mapping[T_contra, R_co] = Mapping(
             self._submit_waiting,
             source,
             window=window if options.capacity is None else min(window, options.capacity),
@@ -136,8 +155,8 @@ class Batcher(Front[T, R]):
         Closing again waits for the same end. Cancelled, it leaves the batcher closed, and the
         accepted items still finish.
         """
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout must be >= 0, got {timeout!r}")
+        if timeout is not None:
+            timeout = seconds("timeout", timeout, least=0.0)
         return await self.router.aclose(timeout)
 
     async def __aenter__(self) -> Self:

@@ -21,12 +21,18 @@ class Signature:
     """Take the arguments of one call, and give the item; raises TypeError as the call would."""
 
     @classmethod
-    def of(cls, function: Callable[..., Any], *, skip_first: bool) -> "Signature":
-        """Read a function's signature; ``skip_first`` leaves out ``self`` or ``cls``."""
-        parameters = tuple(inspect.signature(function).parameters.values())[int(skip_first) :]
+    def of(cls, function: Callable[..., Any], *, skip_first: bool = False) -> "Signature":
+        """Read the parameters of a function; ``skip_first`` leaves out ``self`` or ``cls``.
+
+        Raises TypeError unless there are some, each of them named.
+        """
+        parameters = parameters_of(function)[int(skip_first) :]
         name = getattr(function, "__name__", "handler")
         if not parameters:
-            raise TypeError(f"a batched function must take a list of items, {name}() takes nothing")
+            raise TypeError(
+                "a batched function must take a list of items, "
+                f"got {name}{inspect.signature(function)}"
+            )
         for parameter in parameters:
             if parameter.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD):
                 raise TypeError(
@@ -35,24 +41,39 @@ class Signature:
         return cls(parameters, make_bind(name, parameters))
 
     @property
+    def keywords(self) -> list[str]:
+        """The parameters that are passed by keyword only; these come last."""
+        return [each.name for each in self.parameters if each.kind is Parameter.KEYWORD_ONLY]
+
+    @property
     def arity(self) -> int:
         """How many positional arguments are the item as they stand; -1 when none can be."""
-        keyword_only = any(each.kind is Parameter.KEYWORD_ONLY for each in self.parameters)
-        return -1 if keyword_only else len(self.parameters)
+        return -1 if self.keywords else len(self.parameters)
 
     def transpose(self, function: Callable[..., Any]) -> Callable[[list[Any]], Any]:
         """Give a function of a list of items that calls ``function`` with one list a parameter."""
         if self.arity == 1:
             return function
-        names = [each.name for each in self.parameters if each.kind is Parameter.KEYWORD_ONLY]
-        positional = len(self.parameters) - len(names)
+        count, keywords = len(self.parameters), self.keywords
+        positional = count - len(keywords)
 
         def call(items: list[Any]) -> Any:
-            columns = [items] if len(self.parameters) == 1 else [*map(list, zip(*items, strict=True))]
-            keywords = dict(zip(names, columns[positional:], strict=True))
-            return function(*columns[:positional], **keywords)
+            columns = [items] if count == 1 else [*map(list, zip(*items, strict=True))]
+            named = dict(zip(keywords, columns[positional:], strict=True))
+            return function(*columns[:positional], **named)
 
         return call
+
+
+def parameters_of(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """Give a function's parameters without their annotations."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some of those written in C
+        raise TypeError(
+            f"a batched function must have a signature that can be read, got {function!r}"
+        ) from None
+    return tuple(each.replace(annotation=Parameter.empty) for each in signature.parameters.values())
 
 
 def make_bind(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., Any]:
@@ -61,18 +82,11 @@ def make_bind(name: str, parameters: tuple[Parameter, ...]) -> Callable[..., Any
     It runs once per item, so it is compiled, as dataclasses compile their ``__init__``:
     ``inspect.Signature.bind`` does the same many times slower.
     """
-    bare = [each.replace(annotation=Parameter.empty) for each in parameters]
-    stand_ins = [
-        each if each.default is Parameter.empty else each.replace(default=None) for each in bare
-    ]
-    values = ", ".join(each.name for each in parameters)
-    answer = values if len(parameters) == 1 else f"({values})"
-    source = f"def {name if name.isidentifier() else 'handler'}{inspect.Signature(stand_ins)}: return {answer}"
-    namespace: dict[str, Any] = {}
-    exec(source, namespace)
-    bind: Any = next(value for key, value in namespace.items() if key != "__builtins__")
-    defaults = {each.name: each.default for each in bare if each.default is not Parameter.empty}
-    keyword_only = {each.name for each in bare if each.kind is Parameter.KEYWORD_ONLY}
-    bind.__defaults__ = tuple(v for k, v in defaults.items() if k not in keyword_only)
-    bind.__kwdefaults__ = {k: v for k, v in defaults.items() if k in keyword_only}
+    optional = [each for each in parameters if each.default is not each.empty]
+    stand_ins = [p if p.default is p.empty else p.replace(default=None) for p in parameters]
+    head = str(inspect.Signature(stand_ins))[1:-1]
+    bind = eval(f"lambda {head}: ({', '.join(each.name for each in parameters)})")
+    bind.__name__ = bind.__qualname__ = name  # it stands in the errors about wrong arguments
+    bind.__defaults__ = tuple(p.default for p in optional if p.kind is not p.KEYWORD_ONLY)
+    bind.__kwdefaults__ = {p.name: p.default for p in optional if p.kind is p.KEYWORD_ONLY}
     return bind  # type: ignore[no-any-return]

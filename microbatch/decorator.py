@@ -1,21 +1,21 @@
 """``@batched``: a batch function that is called with one item at a time."""
 
+import functools
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from microbatch._select import CallableFront, Front, Ticket
-from microbatch.batcher import Batcher, Results
-from microbatch.binding import Signature
-from microbatch.dispatcher import Dispatcher
-from microbatch.handler import as_coroutine_function, name_of
-from microbatch.lanes import Lanes
+from microbatch._select import CallableFront, Lane, Router, Ticket
+from microbatch.batcher import Answer, Batcher, Silence
+from microbatch.definition import Definition, kind_of
+from microbatch.handler import name_of
 from microbatch.options import BatcherOptions, Options
 
-__all__ = ["Batched", "BatchedMethod", "Decorator", "batched"]
+__all__ = ["Batched", "BatchedClassMethod", "BatchedMethod", "Decorator", "batched"]
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
@@ -24,51 +24,65 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 
-Answer: TypeAlias = Awaitable[Results[R | Exception]] | Results[R | Exception]
-Silence: TypeAlias = Awaitable[None] | None
+
+class OwnDocstring:
+    """Be the ``__doc__`` of a class whose instances each have their function's."""
+
+    def __init__(self, of_the_class: str | None) -> None:
+        self._of_the_class = of_the_class
+
+    def __get__(self, instance: "Batched[..., Any, Any] | None", owner: type[Any]) -> str | None:
+        return self._of_the_class if instance is None else instance.definition.function.__doc__
 
 
-class Batched(Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co]):
+class Batched(
+    Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co], Generic[P, T_contra, R_co]
+):
     """Be a batch function that is called with one item at a time: a Batcher that can be called.
 
     The function takes one list for each of its parameters. A call takes one value for each, binds
     keywords and defaults as Python does, and gives a Ticket for its own result. Where a whole item
     is asked for, as by ``submit``, several parameters make a tuple.
 
-    In a class body it makes a method: each instance has a batcher of its own, which lives no
-    longer than the instance and what is submitted to it.
+    In a class it is a method: each instance has a batcher of its own, which lives no longer than
+    the instance and what is submitted to it.
     """
 
-    definition: "Definition"
+    __doc__ = OwnDocstring(__doc__)  # pyright: ignore[reportAssignmentType]
+    definition: Definition
 
     def __init__(self, function: Any, **options: Unpack[BatcherOptions]) -> None:
-        self.definition = definition = Definition.of(function, Options(**options))
-        self.__doc__ = definition.function.__doc__
+        if isinstance(function, Batcher):
+            raise TypeError(f"{function.name!r} is batched already")
+        self.definition = definition = Definition.of(function, Options(**options), vars(self))
+        self.__module__ = getattr(definition.function, "__module__", __name__)
         self.__isabstractmethod__ = getattr(function, "__isabstractmethod__", False)
-        self._named = False
-        signature = definition.signature(bound=False)
-        if definition.kind is not staticmethod and is_in_class(definition.function):
-            method = signature.parameters[0].name in ("self", "cls")
-            self._set_router(Unbound(definition) if method else definition.lanes(signature))
+        self._set_router(Unbound(definition) if definition.is_method else definition.lanes())
+        if definition.in_class:  # what is put around it tells how it is called
             self.set_call(0, None)
         else:
-            self._set_router(definition.lanes(signature))
-            self.set_call(signature.arity, signature.bind)
+            self.set_call(definition.signature.arity, definition.signature.bind)
 
-    def _set_router(self, lanes: Lanes) -> None:
-        Front.__init__(self, lanes)
+    def _set_router(self, router: Router) -> None:
+        super(Batcher, self).__init__(router)
 
     @property
     def batcher(self) -> Self:
         """The batcher behind the calls, which is this very object."""
         return self
 
+    # ------------------------------------------------------------------------------ as a function
     def __getattr__(self, name: str) -> Any:
+        function = self.definition.function
         if name == "__wrapped__":
-            return self.definition.function
+            return function if self.instance is None else MethodType(function, self.instance)
         if name in ("__name__", "__qualname__"):
-            return getattr(self.definition.function, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return getattr(function, name)
+        if name in self.definition.attributes:
+            return self.definition.attributes[name]
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Batched) and other.router is self.router
@@ -76,31 +90,37 @@ class Batched(Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co]):
     def __hash__(self) -> int:
         return hash(self.router)
 
-    # -------------------------------------------------------------------------------- in a class
-    def __set_name__(self, owner: type, name: str) -> None:
-        if self.definition.kind is not staticmethod:
-            self._named = True
-            self._set_router(Unbound(self.definition))
-            self.set_call(0, None)
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle it as functions and bound methods are: by name."""
+        if self.instance is not None:
+            return getattr, (self.instance, self.__name__)
+        return str(self.__qualname__)
 
-    def bind_to(self, instance: Any, owner: type | None) -> "Batched[P, T_contra, R_co]":
+    # -------------------------------------------------------------------------------- in a class
+    def bind_to(self, instance: Any, owner: type[Any] | None) -> "Batched[P, T_contra, R_co]":
         """Give the batcher of one instance, or of one class; called by the core."""
-        if self.definition.kind is classmethod:
-            instance = owner if owner is not None else type(instance)
-        if self.definition.kind is staticmethod or instance is None:
+        if self.definition.kind is staticmethod or self.instance is not None:
             return self
+        if self.definition.kind is classmethod:
+            instance = instance.__class__ if owner is None else owner
+        elif instance is None:
+            return self._on_class
         key = id(instance)
         if key not in self.bound:
-            self.bound[key] = self._bound_to(self._refer(instance, key))
-        return self.bound[key].pinned(instance)
+            self.bound.setdefault(key, self._bound_to(self._refer(instance, key)))
+        front: Batched[P, T_contra, R_co] = self.bound[key]
+        return front.pinned(instance)
 
-    def _bound_to(self, instance: "weakref.ref[Any]") -> "Batched[P, T_contra, R_co]":
-        bound = Batched.__new__(Batched)
-        bound.definition = self.definition
-        signature = self.definition.signature(bound=True)
-        bound._set_router(self.definition.lanes(signature, instance))
-        bound.set_call(signature.arity, signature.bind)
-        return bound
+    @functools.cached_property
+    def _on_class(self) -> "UnboundMethod[P, T_contra, R_co]":
+        return UnboundMethod(self)
+
+    def _bound_to(self, instance: "weakref.ref[Any]") -> Self:
+        front = type(self).__new__(type(self))
+        front.definition = self.definition
+        front._set_router(self.definition.bound_lanes(instance))
+        front.set_call(self.definition.bound_signature.arity, self.definition.bound_signature.bind)
+        return front
 
     def _refer(self, instance: Any, key: int) -> "weakref.ref[Any]":
         bound = self.bound
@@ -113,91 +133,75 @@ class Batched(Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co]):
             ) from None
 
     def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
-        """Call with the instance in front, or as an outer staticmethod or classmethod does."""
-        if args and (self._named or is_classmethod_of(args[0], self)):
-            return self.bind_to(args[0], type(args[0]))(*args[1:], **kwargs)
+        """Call it as an outer staticmethod does, or since Python 3.13 an outer classmethod."""
+        if args and is_classmethod_of(args[0], self):
+            return self.__get__(args[0])(*args[1:], **kwargs)
         self.router.here()  # tells that it is a method
-        signature = self.definition.signature(bound=False)
+        signature = self.definition.signature
         self.set_call(signature.arity, signature.bind)
         return self(*args, **kwargs)
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
-    """Know what was decorated, and with which options."""
+class UnboundMethod(Batched[P, T_contra, R_co]):
+    """Be a method as its class has it: to be called with the instance in front."""
 
-    kind: type | None
-    """``staticmethod`` or ``classmethod`` where one of these was decorated."""
-    function: Callable[..., Any]
-    work: Callable[..., Coroutine[Any, Any, Any]]
-    options: Options
-    name: str
+    __doc__ = OwnDocstring(__doc__)  # pyright: ignore[reportAssignmentType]
 
-    @classmethod
-    def of(cls, given: Any, options: Options) -> "Definition":
-        """Read what was given to the decorator; TypeError where it is no batch function."""
-        kind = type(given) if isinstance(given, staticmethod | classmethod) else None
-        function = given.__func__ if kind else given
-        work = as_coroutine_function(function)
-        return cls(kind, function, work, options, options.name or name_of(function))
+    def __init__(self, method: Batched[P, T_contra, R_co]) -> None:
+        self.__dict__.update(method.__dict__)
+        self.definition = method.definition
+        self._method = method
+        self._set_router(Unbound(method.definition))
+        self.set_call(0, None)
 
-    def signature(self, *, bound: bool) -> Signature:
-        """Read the parameters that take lists."""
-        return Signature.of(self.function, skip_first=bound)
+    def bind_to(self, instance: Any, owner: type[Any] | None) -> Batched[P, T_contra, R_co]:
+        """Give the batcher of one instance."""
+        return self._method.__get__(instance, owner)
 
-    def lanes(self, signature: Signature, instance: "weakref.ref[Any] | None" = None) -> Lanes:
-        """Make new lanes, for the function itself or for what is bound to an instance.
-
-        The lanes hold the instance only while something is unsettled.
-        """
-        work = self.work
-        if instance is None:
-            return Lanes(signature.transpose(work), self.options, self.name)
-
-        def call(*lists: list[Any], **named: list[Any]) -> Coroutine[Any, Any, Any]:
-            return work(instance(), *lists, **named)
-
-        return Lanes(signature.transpose(call), self.options, self.name, hold=instance)
+    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
+        """Call it with the instance in front."""
+        if not args:
+            self.router.here()
+        return self._method.__get__(args[0])(*args[1:], **kwargs)
 
 
-class Unbound(Lanes):
+class Unbound(Router):
     """Be the lanes of a method that is not bound: there are none."""
 
     def __init__(self, definition: Definition) -> None:
-        super().__init__(definition.work, definition.options, definition.name)
+        super().__init__(lambda: None)
+        self.name = definition.name
+        self.options = definition.options
 
-    def here(self) -> Dispatcher:
+    def find_lane(self) -> Lane:
         """Raise TypeError."""
         raise TypeError(
-            f"{self.name!r} is a method: use it through an instance or its class, "
-            "with @batched above @classmethod"
+            f"{self.name!r} is a method: use it through an instance; "
+            "a class method needs @batched() above @classmethod"
         )
 
-
-def is_in_class(function: Callable[..., Any]) -> bool:
-    """Tell whether a function was defined in the body of a class."""
-    parent = getattr(function, "__qualname__", "").rpartition(".")[0]
-    return bool(parent) and not parent.endswith("<locals>")
+    def __getattr__(self, name: str) -> Callable[..., Lane]:
+        return lambda *_, **__: self.find_lane()
 
 
 def is_classmethod_of(kind: Any, function: object) -> bool:
     """Tell whether ``kind`` is a class that has ``function`` wrapped as a classmethod."""
     return isinstance(kind, type) and any(
-        isinstance(value, classmethod) and value.__func__ is function
+        kind_of(value) is classmethod and value.__func__ is function
         for base in kind.__mro__
         for value in vars(base).values()
     )
 
 
 class BatchedMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched in a class body, as type checkers see it."""
+    """Be a Batched in a class, as type checkers see it."""
 
     @overload
-    def __get__(self, instance: None, owner: type, /) -> Self: ...
+    def __get__(self, instance: None, owner: type[Any], /) -> Self: ...
 
     @overload
     def __get__(
-        self, instance: object, owner: type | None = None, /
+        self, instance: object, owner: type[Any] | None = None, /
     ) -> Batched[P, T_contra, R_co]: ...
 
     def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Ticket[R_co]:
@@ -209,9 +213,13 @@ class BatchedClassMethod(Protocol[P, T_contra, R_co]):
     """Be a Batched over a classmethod, as type checkers see it."""
 
     def __get__(
-        self, instance: object, owner: type | None = None, /
+        self, instance: object, owner: type[Any] | None = None, /
     ) -> Batched[P, T_contra, R_co]:
         """Give the batcher of the class."""
+        ...
+
+    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Ticket[R_co]:
+        """Call it with the class in front."""
         ...
 
 
@@ -221,35 +229,94 @@ class Decorator:
     def __init__(self, options: BatcherOptions) -> None:
         self._options = options
 
-    # fmt: off
-    @overload
-    def __call__(self, function: Callable[[list[A]], Silence], /) -> Batched[[A], A, None]: ...
     @overload
     def __call__(self, function: Callable[[list[A]], Answer[R]], /) -> Batched[[A], A, R]: ...
+
     @overload
-    def __call__(self, function: Callable[[list[A], list[B]], Answer[R]], /) -> Batched[[A, B], tuple[A, B], R]: ...
+    def __call__(self, function: Callable[[list[A]], Silence], /) -> Batched[[A], A, None]: ...
+
     @overload
-    def __call__(self, function: Callable[[list[A], list[B], list[C]], Answer[R]], /) -> Batched[[A, B, C], tuple[A, B, C], R]: ...
+    def __call__(
+        self, function: Callable[[list[A], list[B]], Answer[R]], /
+    ) -> Batched[[A, B], tuple[A, B], R]: ...
+
     @overload
-    def __call__(self, function: "staticmethod[[list[A]], Answer[R]]", /) -> Batched[[A], A, R]: ...
+    def __call__(
+        self, function: Callable[[list[A], list[B], list[C]], Answer[R]], /
+    ) -> Batched[[A, B, C], tuple[A, B, C], R]: ...
+
     @overload
-    def __call__(self, function: "classmethod[Any, [list[A]], Answer[R]]", /) -> BatchedClassMethod[[A], A, R]: ...
+    def __call__(
+        self, function: Callable[Concatenate[list[A], Q], Answer[R]], /
+    ) -> Batched[Concatenate[A, ...], Any, R]: ...
+
     @overload
-    def __call__(self, function: Callable[[S, list[A]], Silence], /) -> BatchedMethod[[A], A, None]: ...
+    def __call__(
+        self, function: Callable[Concatenate[list[A], Q], Silence], /
+    ) -> Batched[Concatenate[A, ...], Any, None]: ...
+
     @overload
-    def __call__(self, function: Callable[[S, list[A]], Answer[R]], /) -> BatchedMethod[[A], A, R]: ...
+    def __call__(
+        self, function: Callable[[type[S], list[A]], Answer[R]], /
+    ) -> BatchedClassMethod[[A], A, R]: ...
+
     @overload
-    def __call__(self, function: Callable[[S, list[A], list[B]], Answer[R]], /) -> BatchedMethod[[A, B], tuple[A, B], R]: ...
+    def __call__(
+        self, function: Callable[[type[S], list[A]], Silence], /
+    ) -> BatchedClassMethod[[A], A, None]: ...
+
     @overload
-    def __call__(self, function: Callable[[S, list[A], list[B], list[C]], Answer[R]], /) -> BatchedMethod[[A, B, C], tuple[A, B, C], R]: ...
-    # fmt: on
+    def __call__(
+        self, function: Callable[[type[S], list[A], list[B]], Answer[R]], /
+    ) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[type[S], list[A], Q], Answer[R]], /
+    ) -> BatchedClassMethod[Concatenate[A, ...], Any, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[type[S], list[A], Q], Silence], /
+    ) -> BatchedClassMethod[Concatenate[A, ...], Any, None]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A]], Answer[R]], /
+    ) -> BatchedMethod[[A], A, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A]], Silence], /
+    ) -> BatchedMethod[[A], A, None]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A], list[B]], Answer[R]], /
+    ) -> BatchedMethod[[A, B], tuple[A, B], R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A], list[B], list[C]], Answer[R]], /
+    ) -> BatchedMethod[[A, B, C], tuple[A, B, C], R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[S, list[A], Q], Answer[R]], /
+    ) -> BatchedMethod[Concatenate[A, ...], Any, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[S, list[A], Q], Silence], /
+    ) -> BatchedMethod[Concatenate[A, ...], Any, None]: ...
 
     def __call__(self, function: Any, /) -> Any:
         """Make a Batched of a batch function."""
-        return Batched(function, **self._options)
+        made: Batched[..., Any, Any] = Batched(function, **self._options)
+        return made
 
 
-def batched(**options: Unpack[BatcherOptions]) -> Decorator:
+def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Decorator:
     """Make a batch function callable with one item at a time.
 
     ::
@@ -263,5 +330,7 @@ def batched(**options: Unpack[BatcherOptions]) -> Decorator:
     methods, static methods and abstract methods; put it above the other decorators. Decorating
     needs no event loop.
     """
+    if function is not None:
+        raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")
     Options(**options)
     return Decorator(options)

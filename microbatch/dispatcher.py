@@ -7,8 +7,9 @@ taken first, and only then the batch, so batches form as late and as full as the
 import asyncio
 import functools
 import inspect
+import warnings
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeAlias
 
@@ -41,10 +42,13 @@ class Dispatcher:
         self._handler = handler
         self._options = options
         self._name = name
+        self._ordered = options.ordering == "ordered"
+        self._full = options.max_batch_size
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
         self._departed: deque[Flight[Any]] = deque()  # in dispatch order, when results keep it
         self._closing = False
+        self._loss_reported = False
         self._flushed_at = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
         # Callbacks run in a context of the lane's own, or the first caller's would never end.
@@ -71,15 +75,18 @@ class Dispatcher:
             invalid_state_error=asyncio.InvalidStateError,
             done_future=done,
         )
+        self._configure(lane, max_latency=self._options.max_latency)
+        lane.slot_free = True
+        return lane
+
+    def _configure(self, lane: Lane, *, max_latency: float) -> None:
         lane.configure(
             max_batch_size=self._options.max_batch_size,
-            max_latency=self._options.max_latency,
+            max_latency=max_latency,
             capacity=self._options.capacity,
             overflow=self._options.overflow,
             timeout=self._options.timeout,
         )
-        lane.open_slot(True)
-        return lane
 
     @property
     def slots_busy(self) -> int:
@@ -93,72 +100,70 @@ class Dispatcher:
         if lane.overdue:
             self._settle_late()
         while self._free and (reason := self._due()):
-            self._start(lane.take(self._options.max_batch_size), reason)
+            self._start(lane.take(self._full), reason)
         lane.rearm()
 
     def _due(self) -> Reason | None:
         """Say why a batch should go now, or None when it should wait."""
         lane, options = self.lane, self._options
         queued = lane.queued
+        if queued >= self._full:
+            return "size"
         if not queued:
             return None
-        if queued >= options.max_batch_size:
-            return "size"
         if options.capacity is not None and lane.unsettled >= options.capacity:
             return "capacity"
         if self._closing:
             return "close"
-        if lane.oldest <= self._flushed_at:
+        if self._quiet or lane.oldest <= self._flushed_at:
             return "flush"
         if not options.max_latency:
             return "natural"
         return "latency" if lane.waited(options.max_latency) else None
 
     def _start(self, flight: Flight[Any], reason: Reason) -> None:
+        """Call the handler in a task of its own, and in a context that is nobody else's."""
         self.batched += flight.size
         self.batches[reason] += 1
         flight.reason = reason
-        self._take_slot()
+        self._free -= 1
+        self.lane.slot_free = self._free > 0
         context = Context()
         context.run(serving.set, (self._name, flight))
         try:
-            task = self._spawn(self._handler(flight.items), flight, context)
-        except Exception as error:  # the handler can't even be called
+            work = context.run(self._handler, flight.items)
+            task = self.loop.create_task(work, name=self._name, context=context)
+        except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.fail(functools.partial(self._own_error, error))
-            self._free_slot()
+            self._give_slot_back()
             self.lane.wake_soon()
-            return
-        if self._options.ordering == "ordered":
+            if isinstance(error, Exception):
+                return
+            raise
+        flight.task = task
+        self._running[task] = flight
+        if self._ordered:
             self._departed.append(flight)
         task.add_done_callback(self._end, context=self._context)
 
-    def _take_slot(self) -> None:
-        self._free -= 1
-        self.lane.open_slot(self._free > 0)
-
-    def _free_slot(self) -> None:
+    def _give_slot_back(self) -> None:
         self._free += 1
-        self.lane.open_slot(True)
-
-    def _spawn(
-        self, work: Coroutine[Any, Any, Any], flight: Flight[Any], context: Context
-    ) -> asyncio.Task[Any]:
-        task = self.loop.create_task(work, name=self._name, context=context)
-        flight.task = task
-        self._running[task] = flight
-        return task
+        self.lane.slot_free = True
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
         flight = self._running.pop(task)
-        if self._options.ordering == "unordered":
-            self._settle(flight, task)
-        else:
+        if self._ordered:
             self._settle_in_order()
-        self._free_slot()
-        # The callers go first: what they submit now still joins the next batch.
-        self.lane.wake()
-        self._pump()
+        else:
+            self._settle(flight, task)
+        self._give_slot_back()
+        # The callers go first: what they submit now still joins the next batch, or makes it.
+        try:
+            self.lane.wake()
+        finally:  # a caller that exits leaves the others to finish
+            if self._free:
+                self._pump()
 
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self) -> None:
@@ -168,15 +173,16 @@ class Dispatcher:
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
         """Hand each caller its part of a handler's answer."""
-        if task.cancelled():
-            flight.fail(self._cancelled_error)
-            return
         try:
             results = results_of(task.result(), flight.size, self._name)
-        except BaseException as error:  # an exit request went its own way; the callers must not hang
+        except asyncio.CancelledError:
+            flight.fail(self._cancelled_error)
+        except BaseException as error:  # an exit request went its own way; no caller may hang
+            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
             flight.fail(functools.partial(self._own_error, error))
         else:
             flight.resolve(results, individual)
+        flight.task = None  # the task's context knows the flight
 
     def _own_error(self, error: BaseException, _: Ticket[Any]) -> BaseException:
         return individual(error)
@@ -201,7 +207,7 @@ class Dispatcher:
         queued, in_flight, hit = self.lane.take_late()
         if self._options.timeout_policy == "fail":
             for flight in hit:
-                flight.fail(functools.partial(self._late_error, "with its batch"))
+                flight.fail(self._late_batch_error)
                 flight.task.cancel()
         if callable(self._options.timeout_policy):
             for flight in (queued, in_flight):
@@ -218,18 +224,27 @@ class Dispatcher:
             f"an item of batcher {self._name!r} passed its timeout of {seconds:g} s {where}"
         )
 
+    def _late_batch_error(self, _: Ticket[Any]) -> BatchTimeoutError:
+        return BatchTimeoutError(
+            f"an item of batcher {self._name!r} failed with its batch, in which one was late"
+        )
+
     def _ask_policy(self, policy: Callable[[list[Any]], Any], flight: Flight[Any]) -> None:
         async def ask() -> Any:
             answer = policy(flight.items)
             return await answer if inspect.isawaitable(answer) else answer
 
-        task = self._spawn(ask(), flight, Context())
+        task = self.loop.create_task(ask(), name=self._name, context=Context())
+        flight.task = task
+        self._running[task] = flight
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:
         self._settle(self._running.pop(task), task)
-        self.lane.wake()
-        self._pump()
+        try:
+            self.lane.wake()
+        finally:
+            self._pump()
 
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:
@@ -246,10 +261,19 @@ class Dispatcher:
     async def _next_quiet(self) -> None:
         quiet: asyncio.Future[None] = self.loop.create_future()
         self._quiet.add(quiet)
+        self._set_latency()
         try:
             await quiet
         finally:
             self._quiet.discard(quiet)
+            self._set_latency()
+
+    def _set_latency(self) -> None:
+        """Let what comes while somebody drains wait for no companions."""
+        if not self._closing:  # when nothing comes any more
+            self._configure(
+                self.lane, max_latency=0.0 if self._quiet else self._options.max_latency
+            )
 
     def _tell_quiet(self) -> None:
         if self._running:
@@ -287,3 +311,19 @@ class Dispatcher:
         for task in self._running:
             task.cancel()
         return rest.size
+
+    def report_loss(self) -> None:
+        """Warn, once, of the items that were unsettled when the loop was closed."""
+        if self.lane.unsettled and not self._loss_reported:
+            self._loss_reported = True
+            warnings.warn(
+                f"an event loop was closed with {self.lane.unsettled} unsettled items of batcher "
+                f"{self._name!r}; drain() or aclose() it before its loop ends",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    def __del__(self) -> None:
+        if self.loop.is_closed():
+            self.report_loss()

@@ -11,9 +11,9 @@ import anyio.to_thread
 __all__ = ["as_coroutine_function", "name_of"]
 
 
-def name_of(handler: object) -> str:
+def name_of(handler: Any) -> str:
     """Give the name that a handler goes by in logs and errors."""
-    while hasattr(handler, "func"):  # functools.partial
+    while isinstance(handler, functools.partial):
         handler = handler.func
     name = getattr(handler, "__qualname__", None) or getattr(handler, "__name__", None)
     return (name or type(handler).__qualname__).rpartition("<locals>.")[2]
@@ -37,7 +37,7 @@ def as_coroutine_function(handler: Callable[..., Any]) -> Callable[..., Coroutin
     return in_thread(handler)
 
 
-def faces_of(handler: Any) -> tuple[Any, ...]:
+def faces_of(handler: object) -> tuple[Any, ...]:
     """Give what may carry the mark of ``async def``: a function, or an instance's ``__call__``."""
     return (handler, getattr(type(handler), "__call__", None))
 
@@ -50,11 +50,23 @@ def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     """
 
     async def call(*lists: list[Any], **named: list[Any]) -> Any:
-        work = functools.partial(handler, *lists, **named)
-        answer = await finished(asyncio.create_task(anyio.to_thread.run_sync(work)))
+        work = functools.partial(outcome_of, handler, *lists, **named)
+        answer, exit_request = await finished(asyncio.create_task(anyio.to_thread.run_sync(work)))
+        if exit_request is not None:
+            raise exit_request
         return await answer if inspect.isawaitable(answer) else answer
 
     return call
+
+
+def outcome_of(
+    handler: Callable[..., Any], *lists: list[Any], **named: list[Any]
+) -> tuple[Any, BaseException | None]:
+    """Call a handler; an exit request is handed over, for two tasks would propagate it twice."""
+    try:
+        return handler(*lists, **named), None
+    except (KeyboardInterrupt, SystemExit) as error:
+        return None, error
 
 
 async def finished(task: asyncio.Task[Any]) -> Any:

@@ -1,7 +1,6 @@
 """All the lanes of one batcher: one for each event loop that it is used from."""
 
 import asyncio
-import warnings
 from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
@@ -27,6 +26,7 @@ class Lanes(Router):
         name: str,
         hold: Callable[[], object] | None = None,
     ) -> None:
+        super().__init__(asyncio._get_running_loop)
         self.handler = handler
         self.options = options
         self.name = name
@@ -60,15 +60,18 @@ class Lanes(Router):
         return dispatcher
 
     async def aclose(self, timeout: float | None) -> int:
-        """Close the lane of every running loop, each on its own loop."""
+        """Close all lanes, and wait for those of running loops, each on its own loop."""
         self._closed = True
         self._forget_closed_loops()
         here = asyncio.get_running_loop()
+        dispatchers = list(self._dispatchers.values())
+        for dispatcher in dispatchers:
+            dispatcher.lane.close()
         abandoned = await asyncio.gather(
             *(
-                dispatcher.aclose(timeout) if loop is here else close_elsewhere(dispatcher, timeout)
-                for loop, dispatcher in self._dispatchers.items()
-                if loop.is_running()
+                each.aclose(timeout) if each.loop is here else close_elsewhere(each, timeout)
+                for each in dispatchers
+                if each.loop.is_running()
             )
         )
         return sum(abandoned)
@@ -76,31 +79,19 @@ class Lanes(Router):
     def statistics(self) -> BatcherStatistics:
         """Sum the counters and gauges of all lanes, those of closed loops too."""
         counts, batches = self._past.copy(), self._past_batches.copy()
-        for dispatcher in self._dispatchers.values():
+        for dispatcher in list(self._dispatchers.values()):  # another thread may add one
             counts.update(count(dispatcher))
             batches.update(dispatcher.batches)
         return BatcherStatistics(**counts, batches=MappingProxyType(batches))
 
     def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._dispatchers if loop.is_closed()]:
+        for loop in [loop for loop in list(self._dispatchers) if loop.is_closed()]:
             dispatcher = self._dispatchers.pop(loop)
             counts = count(dispatcher)
-            lost = counts["waiting"] + counts["queued"] + counts["in_flight"]
-            counts["cancelled"] += lost
+            counts["cancelled"] += dispatcher.lane.unsettled
             self._past.update({name: counts[name] for name in (*COUNTERS, "batched")})
             self._past_batches.update(dispatcher.batches)
-            if lost:
-                warnings.warn(
-                    f"an event loop was closed with {lost} unsettled items of batcher "
-                    f"{self.name!r}; drain() or aclose() it before its loop ends",
-                    ResourceWarning,
-                    stacklevel=4,
-                    source=self,
-                )
-
-    def __del__(self) -> None:
-        if getattr(self, "_dispatchers", None):
-            self._forget_closed_loops()
+            dispatcher.report_loss()
 
 
 async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:

@@ -58,10 +58,8 @@ class Options:
         self._check_timeout()
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail", "a callable"))
-        if not isinstance(self.cancel_abandoned, bool):
-            raise TypeError(f"cancel_abandoned must be True or False, got {self.cancel_abandoned!r}")
-        if self.name is not None and (not isinstance(self.name, str) or not self.name):
-            raise TypeError(f"name must be a string that is not empty, or None, got {self.name!r}")
+        flag("cancel_abandoned", self.cancel_abandoned)
+        text("name", self.name)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -103,6 +101,18 @@ def seconds(name: str, value: object, *, least: float = -math.inf) -> float:
     if number < least:
         raise ValueError(f"{name} must be >= {least:g}, got {value!r}")
     return number
+
+
+def flag(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def text(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is a string that is not empty, or None."""
+    if value is not None and (not isinstance(value, str) or not value):
+        raise TypeError(f"{name} must be a string that is not empty, or None, got {value!r}")
 
 
 def one_of(name: str, value: object, allowed: Sequence[str]) -> None:

@@ -1,9 +1,9 @@
 """What a handler's answer means for each caller: results, or errors of their own."""
 
-from collections.abc import Mapping, Set
-from typing import Any, TypeVar
-
 import copy
+from collections.abc import Iterator, Mapping, Set
+from types import MemberDescriptorType
+from typing import Any, TypeVar
 
 from microbatch.errors import BatchError, HandlerCancelledError, ResultCountError
 
@@ -18,9 +18,9 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     None stands for a None for each. Raises ResultCountError when the number differs, and
     BatchError when the answer is not a sequence at all.
     """
+    kind = answer.__class__
     if answer is None:
         return (None,) * size
-    kind = type(answer)
     if kind is not list and kind is not tuple:
         if isinstance(answer, (str, bytes, bytearray, Mapping, Set)) or not (
             hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
@@ -31,7 +31,10 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
             )
     if len(answer) != size:
         raise ResultCountError(name, size, len(answer))
-    return tuple(answer)
+    results = tuple(answer)
+    if len(results) != size:  # a length may count other things than what comes out
+        raise ResultCountError(name, size, len(results))
+    return results
 
 
 def individual(error: BaseException) -> BaseException:
@@ -42,11 +45,21 @@ def individual(error: BaseException) -> BaseException:
     as a HandlerCancelledError: it was not addressed to the caller.
     """
     if isinstance(error, Exception):
-        own: BaseException = twin(error) or BatchError(f"{type(error).__qualname__}: {error}")
+        copied = twin(error)
+        own: BaseException = BatchError(describe(error)) if copied is None else copied
     else:
         own = HandlerCancelledError(f"the handler was stopped by {type(error).__qualname__}")
     own.__cause__ = error
     return own
+
+
+def describe(error: Exception) -> str:
+    """Name an exception and quote it, where it lets itself be quoted."""
+    name = type(error).__qualname__
+    try:
+        return f"{name}: {error}"
+    except Exception:
+        return name
 
 
 def twin(error: E) -> E | None:
@@ -54,7 +67,7 @@ def twin(error: E) -> E | None:
     if isinstance(error, StopIteration):  # no coroutine can raise it
         return None
     try:
-        own = bare_twin(error) if is_plain(type(error)) else copy.copy(error)
+        own = bare_twin(error) if is_plain(type(error)) else full_twin(error)
         faithful = same(own, error)
     except Exception:
         return None
@@ -79,6 +92,24 @@ def bare_twin(error: E) -> E:
     own.args = error.args
     own.__dict__.update(error.__dict__)
     return own
+
+
+def full_twin(error: E) -> E:
+    """Copy an exception as it says, and add the members that it does not tell of."""
+    own = copy.copy(error)
+    for name in members(type(error)):
+        value = getattr(error, name, None)
+        if getattr(own, name, None) != value:
+            setattr(own, name, value)
+    return own
+
+
+def members(kind: type) -> Iterator[str]:
+    """Give the names of ``__slots__``, and of what native types keep in the same way."""
+    for base in kind.__mro__:
+        for name, value in base.__dict__.items():
+            if isinstance(value, MemberDescriptorType) and not name.startswith("__"):
+                yield name
 
 
 def same(own: BaseException, error: BaseException) -> bool:

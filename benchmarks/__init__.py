@@ -1,0 +1,1 @@
+"""What microbatch costs, always next to something measured in the same run."""

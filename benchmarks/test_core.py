@@ -1,0 +1,63 @@
+"""The core alone, without a loop: what an item costs in the compiled core and in its twin."""
+
+import time
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+BATCH = 64
+
+
+def front_of(core: ModuleType) -> tuple[Any, Any]:
+    """Give a front and its lane, with a slot that is never free: nothing is dispatched."""
+
+    class OneLane(core.Router):  # type: ignore[misc, name-defined]
+        def find_lane(self) -> Any:
+            return lane
+
+    def nothing(*_: object) -> None:
+        return None
+
+    lane = core.Lane(
+        object(),
+        "benchmark",
+        clock=time.monotonic,
+        call_soon=nothing,
+        call_at=nothing,
+        on_due=nothing,
+        on_abandoned=nothing,
+        on_idle=nothing,
+        on_callback_error=nothing,
+        hold=None,
+        cancelled_error=RuntimeError,
+        invalid_state_error=RuntimeError,
+        done_future=None,
+    )
+    lane.configure(
+        max_batch_size=BATCH, max_latency=0.0, capacity=None, overflow="wait", timeout=None
+    )
+    return core.Front(OneLane(lambda: lane.loop)), lane
+
+
+@pytest.mark.parametrize("core", ["_core", "_core_py"])
+@pytest.mark.parametrize("callbacks", [False, True])
+def test_trip(benchmark: Any, core: str, callbacks: bool) -> None:
+    """Submit a batch, take it, settle it and wake its callers."""
+    front, lane = front_of(import_module(f"microbatch.{core}"))
+    submit = front.submit
+    benchmark.extra_info.update(
+        workload="trip, callbacks" if callbacks else "trip", core=core, items=BATCH
+    )
+
+    def trip() -> None:
+        for item in range(BATCH):
+            ticket = submit(item)
+            if callbacks:
+                ticket.add_done_callback(id)
+        flight = lane.take(BATCH)
+        flight.resolve(tuple(flight.items), None)
+        lane.wake()
+
+    benchmark(trip)

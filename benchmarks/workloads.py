@@ -1,0 +1,141 @@
+"""The pieces of work that the benchmarks time: each awaitable does ``count`` items or so.
+
+Everything a workload needs is made before its clock starts; each gives seconds per item.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from microbatch import Batcher, batched
+
+BATCH = 64
+CALLERS = 1024
+
+Workload = Callable[[int], Coroutine[Any, Any, float]]
+
+
+async def echo(items: list[int]) -> list[int]:
+    """Be the trivial handler."""
+    return items
+
+
+async def clocked(work: Awaitable[object], count: int) -> float:
+    """Give the seconds per item that awaiting ``work`` takes."""
+    start = time.perf_counter()
+    await work
+    return (time.perf_counter() - start) / count
+
+
+async def by_callers(call: Callable[[int], Awaitable[object]], count: int) -> float:
+    """Have many concurrent callers await ``call(i)``, one item at a time each."""
+
+    async def caller() -> None:
+        for index in range(count // CALLERS):
+            await call(index)
+
+    callers = asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return await clocked(callers, count // CALLERS * CALLERS)
+
+
+class FutureEcho:
+    """Be what a batch costs at the least: bare futures, resolved a batch at a time."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.pending: list[asyncio.Future[int]] = []
+
+    def submit(self, item: int) -> asyncio.Future[int]:
+        """Give a future that one callback resolves, with others of its batch."""
+        if not self.pending:
+            self.loop.call_soon(self.resolve)
+        future = self.loop.create_future()
+        self.pending.append(future)
+        return future
+
+    def resolve(self) -> None:
+        """Resolve one batch, and come back for the next."""
+        batch, self.pending = self.pending[:BATCH], self.pending[BATCH:]
+        for future in batch:
+            future.set_result(0)
+        if self.pending:
+            self.loop.call_soon(self.resolve)
+
+
+async def bare_future(count: int) -> float:
+    """Await bare futures."""
+    return await by_callers(FutureEcho().submit, count)
+
+
+async def sleep_zero(count: int) -> float:
+    """Await a bare trip through the loop."""
+
+    async def caller() -> None:
+        for _ in range(count // CALLERS):
+            await asyncio.sleep(0)
+
+    callers = asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return await clocked(callers, count // CALLERS * CALLERS)
+
+
+async def submit(count: int) -> float:
+    """Await submissions, with the options as they come."""
+    return await by_callers(Batcher(echo, max_batch_size=BATCH).submit, count)
+
+
+async def submit_with_timeout(count: int) -> float:
+    """Await submissions that have a deadline."""
+    return await by_callers(Batcher(echo, max_batch_size=BATCH, timeout=30).submit, count)
+
+
+async def decorated(count: int) -> float:
+    """Await calls of a decorated function."""
+    return await by_callers(batched(max_batch_size=BATCH)(echo), count)
+
+
+async def gather_tickets(count: int) -> float:
+    """Gather tickets."""
+    submit = Batcher(echo, max_batch_size=BATCH).submit
+
+    async def gather() -> None:
+        await asyncio.gather(*[submit(index) for index in range(count)])
+
+    return await clocked(gather(), count)
+
+
+async def gather_futures(count: int) -> float:
+    """Gather bare futures."""
+    submit = FutureEcho().submit
+
+    async def gather() -> None:
+        await asyncio.gather(*[submit(index) for index in range(count)])
+
+    return await clocked(gather(), count)
+
+
+async def lone_submit(count: int) -> float:
+    """Await one submission after the other, in batches of one."""
+    submit = Batcher(echo, max_batch_size=1).submit
+
+    async def caller() -> None:
+        for index in range(count):
+            await submit(index)
+
+    return await clocked(caller(), count)
+
+
+async def lone_task(count: int) -> float:
+    """Await one task of the handler after the other."""
+
+    async def caller() -> None:
+        for index in range(count):
+            await asyncio.create_task(echo([index]))
+
+    return await clocked(caller(), count)
+
+
+async def submit_many(count: int) -> float:
+    """Await one submission of all items."""
+    batcher = Batcher(echo, max_batch_size=BATCH)
+    return await clocked(batcher.submit_many(range(count)), count)

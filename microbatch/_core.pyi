@@ -1,0 +1,229 @@
+"""The contract of the core; ``_core_py.py`` says in full what each part does."""
+
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Generator, Iterable
+from contextvars import Context
+from types import GenericAlias
+from typing import Any, Generic, Literal, Never, ParamSpec, Self, TypeVar, final, overload
+
+from typing_extensions import disjoint_base
+
+from microbatch.errors import CapacityError
+
+_T = TypeVar("_T")
+_T_contra = TypeVar("_T_contra", contravariant=True)
+_R_co = TypeVar("_R_co", covariant=True)
+_P = ParamSpec("_P")
+
+@disjoint_base
+class Ticket(Generic[_R_co]):
+    """Be the awaitable answer to one submission; made by a batcher, never by hand.
+
+    Await it, or hand it to whatever takes an asyncio future: ``gather``, ``wait``, ``wait_for``,
+    ``shield``, ``as_completed``. It settles exactly once. Cancelling it, or the task that awaits
+    it, gives up its items and no others.
+    """
+
+    _asyncio_future_blocking: bool
+    def __init__(self, *args: Never, **kwargs: Never) -> None: ...
+    def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
+    @property
+    def submitted(self) -> float:
+        """When it was submitted, on the loop's clock."""
+    @property
+    def deadline(self) -> float:
+        """When its timeout passes, on the loop's clock; infinity without one."""
+    def get_loop(self) -> AbstractEventLoop:
+        """Give the event loop that the ticket belongs to."""
+    def __await__(self) -> Generator[Any, None, _R_co]: ...
+    def done(self) -> bool:
+        """Tell whether the ticket has settled: with a result, an exception or a cancellation."""
+    def cancelled(self) -> bool:
+        """Tell whether the ticket was cancelled."""
+    def result(self) -> _R_co:
+        """Give the result, or raise what the ticket failed with.
+
+        Raises the loop's CancelledError when it was cancelled, and its InvalidStateError before it
+        is done.
+        """
+    def exception(self) -> BaseException | None:
+        """Give what the ticket failed with, None when it has a result; else raise as result()."""
+    def cancel(self, msg: Any = None) -> bool:
+        """Give up the items, queued or in flight; False when the ticket is done already."""
+    def add_done_callback(
+        self, fn: Callable[[Self], object], /, *, context: Context | None = None
+    ) -> None:
+        """Have ``fn(ticket)`` called by the loop once the ticket is done, in ``context``."""
+    def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
+        """Take back every callback that equals ``fn``; give their number."""
+
+@final
+class Flight(Generic[_T]):
+    """Be the items of one handler call, from taking them to settling the last."""
+
+    task: Any
+    reason: Any
+    def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def alive(self) -> int: ...
+    @property
+    def departed(self) -> float: ...
+    @property
+    def items(self) -> list[_T]: ...
+    @property
+    def waits(self) -> list[float]: ...
+    def resolve(
+        self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
+    ) -> None: ...
+    def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None: ...
+
+@final
+class Lane:
+    """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
+
+    slot_free: bool
+    def __init__(
+        self,
+        loop: Any,
+        name: str,
+        *,
+        clock: Callable[[], float],
+        call_soon: Callable[[Callable[[], object]], object],
+        call_at: Callable[[float, Callable[[], object]], Any],
+        on_due: Callable[[], object],
+        on_abandoned: Callable[[Flight[Any]], object],
+        on_idle: Callable[[], object],
+        on_callback_error: Callable[[BaseException, Any, Ticket[Any]], object],
+        hold: Callable[[], object] | None,
+        cancelled_error: Callable[..., BaseException],
+        invalid_state_error: Callable[..., BaseException],
+        done_future: object,
+    ) -> None: ...
+    @property
+    def loop(self) -> Any: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def unsettled(self) -> int: ...
+    @property
+    def queued(self) -> int: ...
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def submitted(self) -> int: ...
+    @property
+    def completed(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def cancelled(self) -> int: ...
+    @property
+    def late(self) -> int: ...
+    @property
+    def rejected(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def oldest(self) -> float: ...
+    @property
+    def overdue(self) -> bool: ...
+    def configure(
+        self,
+        *,
+        max_batch_size: int,
+        max_latency: float,
+        capacity: int | None,
+        overflow: str,
+        timeout: float | None,
+    ) -> None: ...
+    def close(self) -> None: ...
+    def dropped_error(self, ticket: Ticket[Any]) -> CapacityError: ...
+    def waited(self, seconds: float) -> bool: ...
+    def take(self, limit: int) -> Flight[Any]: ...
+    def take_late(self) -> tuple[Flight[Any], Flight[Any], list[Flight[Any]]]: ...
+    def take_all(self) -> Flight[Any]: ...
+    def fire(self) -> None: ...
+    def due(self) -> None: ...
+    def rearm(self) -> None: ...
+    def wake_soon(self) -> None: ...
+    def wake(self) -> None: ...
+
+@disjoint_base
+class Router:
+    """Know the lane of the running loop."""
+
+    def __init__(self, running_loop: Callable[[], object]) -> None: ...
+    def find_lane(self) -> Lane:
+        """Give the running loop's lane; for the subclass to say."""
+
+@disjoint_base
+class Front(Generic[_T_contra, _R_co]):
+    """Be what items are submitted to."""
+
+    def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
+    def __init__(self, router: Router) -> None: ...
+    @property
+    def router(self) -> Router: ...
+    def submit(self, item: _T_contra, *, timeout: float | None = ...) -> Ticket[_R_co]:
+        """Submit one item, and give the ticket to await for its result.
+
+        ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
+        At capacity the item waits for admission, or CapacityError is raised, or the oldest queued
+        item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
+        RuntimeError where no event loop runs.
+        """
+    def submit_nowait(self, item: _T_contra, *, timeout: float | None = ...) -> Ticket[_R_co]:
+        """Submit one item as submit(); raise CapacityError where it would wait for admission."""
+    def _submit_waiting(self, item: _T_contra) -> Ticket[_R_co]:
+        """Submit one item as submit(), and at capacity wait, whatever ``overflow`` says."""
+    @overload
+    def submit_many(
+        self,
+        items: Iterable[_T_contra],
+        *,
+        timeout: float | None = ...,
+        return_exceptions: Literal[False] = False,
+    ) -> Ticket[list[_R_co]]:
+        """Submit items with one ticket for all, whose result is the list of their results.
+
+        It settles when all have. Where items fail, it raises the exception of the first of them
+        by place, or with ``return_exceptions`` has each exception in its place. The items may be
+        handled in several batches. For the rest it is as submit().
+        """
+    @overload
+    def submit_many(
+        self,
+        items: Iterable[_T_contra],
+        *,
+        timeout: float | None = ...,
+        return_exceptions: bool,
+    ) -> Ticket[list[_R_co | Exception]]: ...
+
+@disjoint_base
+class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
+    """Be a front that is called as its function would be, and is bound to instances as a method."""
+
+    definition: Any
+    @property
+    def bound(self) -> dict[int, Any]: ...
+    @property
+    def instance(self) -> Any: ...
+    def set_call(self, arity: int, bind: Callable[..., Any] | None) -> None: ...
+    def pinned(self, instance: Any) -> Self: ...
+    def __get__(self, instance: Any, owner: Any = None, /) -> Self: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Ticket[_R_co]: ...
+
+@final
+class TimerDescriptor:
+    """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 elsewhere."""
+
+    def __init__(self) -> None: ...
+    @property
+    def fd(self) -> int: ...
+    def arm(self, when: float) -> None: ...
+    def disarm(self) -> None: ...
+    def close(self) -> None: ...

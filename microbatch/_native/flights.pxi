@@ -1,0 +1,69 @@
+# Flights: the items of one handler call.
+
+cdef class Flight(Slots):
+    """Be the items of one handler call, from taking them to settling the last."""
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    cdef readonly Py_ssize_t size
+    cdef readonly Py_ssize_t alive
+    cdef bint counted                 # as late or dropped, so not once more when it is settled
+    cdef readonly double departed     # when it was taken
+    cdef public object task           # these two are their owner's
+    cdef public object reason
+
+    @property
+    def items(self):
+        return [
+            <object> self.ring[place].item
+            for place in range(self.tail) if self.ring[place].ticket != NULL
+        ]
+
+    @property
+    def waits(self):
+        return [
+            self.departed - (<Ticket> self.ring[place].ticket).submitted
+            for place in range(self.tail) if self.ring[place].ticket != NULL
+        ]
+
+    def resolve(self, tuple results, individual):
+        cdef size_t place
+        cdef Slot *slot
+        for place in range(self.tail):
+            slot = &self.ring[place]
+            if slot.ticket == NULL:
+                continue
+            value = <object> PyTuple_GET_ITEM(results, place)
+            if not PyExceptionInstance_Check(value):
+                self.lane.settle(slot, RETURNED, value, self.counted)
+                continue
+            value = individual(value)
+            if slot.ticket != NULL:
+                self.lane.settle(slot, RAISED, value, self.counted)
+        self.land()
+
+    def fail(self, make_error):
+        cdef size_t place
+        cdef Slot *slot
+        for place in range(self.tail):
+            slot = &self.ring[place]
+            if slot.ticket == NULL:
+                continue
+            error = make_error(<Ticket> slot.ticket)
+            if slot.ticket != NULL:
+                self.lane.settle(slot, RAISED, error, self.counted)
+        self.land()
+
+    cdef int land(self) except -1:
+        self.alive = 0
+        self.head = self.tail             # nothing but holes
+        if self in self.lane.flights:
+            self.lane.flights.remove(self)
+        return 0
+
+
+cdef Flight new_flight(Lane lane, size_t capacity):
+    cdef Flight flight = Flight.__new__(Flight)
+    flight.lane = lane
+    flight.reserve(capacity)
+    return flight

@@ -1,0 +1,148 @@
+/* What the core needs of C that Cython has no words for. Included once, by _core.pyx. */
+#ifndef MICROBATCH_NATIVE_H
+#define MICROBATCH_NATIVE_H
+
+#include <Python.h>
+#include <time.h>
+#if defined(CLOCK_MONOTONIC) && !defined(_WIN32) && !defined(__APPLE__)
+#define MICROBATCH_NATIVE_CLOCK 1
+static double microbatch_monotonic(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+#else
+#define MICROBATCH_NATIVE_CLOCK 0
+static double microbatch_monotonic(void) { return 0.0; }
+#endif
+
+/* What asyncio keeps in the thread's state while a loop runs, and replaces when it stops. Looking
+   at it costs a tenth of asyncio's own call, which on 3.11 asks for the process number too; from
+   3.12 on that call is cheap, and there is no need to look: NULL. */
+static PyObject *microbatch_loop_mark(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return NULL;
+#else
+    static PyObject *key = NULL;
+    PyObject *state = PyThreadState_GetDict();
+    if (key == NULL)
+        key = PyUnicode_InternFromString("__asyncio_running_event_loop__");
+    return state == NULL || key == NULL ? NULL : PyDict_GetItemWithError(state, key);
+#endif
+}
+
+/* StopIteration with this value, without the arguments that its constructor would parse. The
+   last one is used again once nobody else holds it; see microbatch_forget_stop(). */
+static PyObject *microbatch_last_stop = NULL;
+static void microbatch_stop_iteration(PyObject *value)
+{
+    static PyObject *no_arguments = NULL;
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyStopIterationObject *stop = (PyStopIterationObject *)microbatch_last_stop;
+    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback || stop->context) {
+        if (no_arguments == NULL && (no_arguments = PyTuple_New(0)) == NULL)
+            return;
+        stop = (PyStopIterationObject *)type->tp_new(type, no_arguments, NULL);
+        if (stop == NULL)
+            return;
+        Py_XSETREF(microbatch_last_stop, (PyObject *)stop);
+    }
+    Py_INCREF(value);
+    Py_XSETREF(stop->value, value);
+    Py_INCREF(stop);
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException((PyObject *)stop);
+#else
+    Py_INCREF(PyExc_StopIteration);
+    PyErr_Restore(PyExc_StopIteration, (PyObject *)stop, NULL);
+#endif
+}
+/* Let go of the last value that was handed over. */
+static void microbatch_forget_stop(void)
+{
+    PyStopIterationObject *stop = (PyStopIterationObject *)microbatch_last_stop;
+    if (stop != NULL && Py_REFCNT(stop) == 1)
+        Py_CLEAR(stop->value);
+}
+
+/* A task's wake-up is a bound C function; it asks its argument only whether it failed. */
+static int microbatch_wakes_task(PyObject *callback)
+{
+    static PyMethodDef *known = NULL;
+    PyMethodDef *method;
+    if (!PyCFunction_Check(callback))
+        return 0;
+    method = ((PyCFunctionObject *)callback)->m_ml;
+    if (method == known)
+        return 1;
+    if (strcmp(method->ml_name, "TaskWakeupMethWrapper") && strcmp(method->ml_name, "task_wakeup"))
+        return 0;
+    known = method;
+    return 1;
+}
+
+#ifdef __linux__
+#include <sys/timerfd.h>
+#include <unistd.h>
+static int microbatch_timer_open(void)
+{
+    return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+}
+static void microbatch_timer_set(int fd, double when)
+{
+    struct itimerspec spec = {{0, 0}, {0, 0}};
+    spec.it_value.tv_sec = (time_t)when;
+    spec.it_value.tv_nsec = (long)((when - (double)spec.it_value.tv_sec) * 1e9);
+    /* Setting it anew also takes back what was readable. */
+    timerfd_settime(fd, TFD_TIMER_ABSTIME, &spec, NULL);
+}
+static void microbatch_timer_close(int fd) { close(fd); }
+#else
+static int microbatch_timer_open(void) { return -1; }
+static void microbatch_timer_set(int fd, double when) { }
+static void microbatch_timer_close(int fd) { }
+#endif
+
+/* The slots that a Cython class has no syntax for. */
+#define MICROBATCH_TYPE(type) ((PyTypeObject *)(type))
+static void microbatch_set_await(
+    PyObject *type, PyObject *(*next)(PyObject *),
+    PySendResult (*send)(PyObject *, PyObject *, PyObject **))
+{
+    MICROBATCH_TYPE(type)->tp_iternext = next;
+    MICROBATCH_TYPE(type)->tp_as_async->am_send = send;
+}
+static void microbatch_set_vectorcall(PyObject *type, Py_ssize_t offset)
+{
+    MICROBATCH_TYPE(type)->tp_vectorcall_offset = offset;
+    MICROBATCH_TYPE(type)->tp_call = PyVectorcall_Call;
+    MICROBATCH_TYPE(type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
+}
+static void microbatch_set_call(PyObject *type, ternaryfunc call)
+{
+    PyObject *inherited = PyDict_GetItemString(MICROBATCH_TYPE(type)->tp_dict, "__call__");
+    MICROBATCH_TYPE(type)->tp_call = call;
+    if (inherited != NULL)  /* what subclasses written in Python take over */
+        ((PyWrapperDescrObject *)inherited)->d_wrapped = (void *)call;
+}
+static traverseproc microbatch_set_traverse(PyObject *type, traverseproc traverse)
+{
+    traverseproc before = MICROBATCH_TYPE(type)->tp_traverse;
+    MICROBATCH_TYPE(type)->tp_traverse = traverse;
+    return before;
+}
+static inquiry microbatch_set_clear(PyObject *type, inquiry clear)
+{
+    inquiry before = MICROBATCH_TYPE(type)->tp_clear;
+    MICROBATCH_TYPE(type)->tp_clear = clear;
+    return before;
+}
+static int microbatch_visit(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(object);
+    return 0;
+}
+
+#endif

@@ -1,0 +1,213 @@
+# Tickets: the awaitables that callers get, in the protocol of asyncio's futures.
+
+@cython.freelist(1024)
+cdef class Ticket:
+    """Be the awaitable answer to one submitted item; made by a batcher, never by hand."""
+
+    cdef Lane lane
+    cdef Flight flight            # set while in flight
+    cdef object value             # the result, the exception, or the message of a cancellation
+    cdef object callback          # the first callback, and its context
+    cdef object context
+    cdef list more                # further (callback, context) pairs
+    cdef size_t place             # where its slot is: in the queue, or in the flight
+    cdef readonly double deadline
+    cdef readonly double submitted
+    cdef public bint _asyncio_future_blocking
+    cdef unsigned char state
+    cdef bint own_deadline        # set for this item alone, so it stands in the heap
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def __init__(self):
+        raise TypeError("a Ticket is made by submitting an item, never by hand")
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    @property
+    def get_loop(self):
+        return self.lane.get_loop
+
+    def done(self):
+        return self.state > IN_FLIGHT
+
+    def cancelled(self):
+        return self.state == CANCELLED
+
+    def result(self):
+        if self.state == RETURNED:
+            return self.value
+        if self.state == RAISED:
+            PyException_SetTraceback(self.value, None)
+            raise self.value
+        raise self._why_no_result()
+
+    def exception(self):
+        if self.state == RETURNED:
+            return None
+        if self.state == RAISED:
+            return self.value
+        raise self._why_no_result()
+
+    def _why_no_result(self):
+        if self.state == CANCELLED:
+            return self._make_cancelled_error()
+        return self.lane.invalid_state_error("the result is not there yet")
+
+    def _make_cancelled_error(self):
+        return self.lane.cancelled_error() if self.value is None else self.lane.cancelled_error(self.value)
+
+    def cancel(self, msg=None):
+        if self.state > IN_FLIGHT:
+            return False
+        self.lane.cancel(self, msg)
+        return True
+
+    @property
+    def add_done_callback(self):
+        cdef AddDoneCallback bound = AddDoneCallback.__new__(AddDoneCallback)
+        bound.vectorcall, bound.ticket = add_done_callback, self
+        return bound
+
+    cdef inline int add(self, object callback, object context) except -1:
+        if context is None:
+            context = PyContext_CopyCurrent()
+        if self.callback is None:
+            self.callback = callback
+            self.context = context
+            if self.state > IN_FLIGHT:
+                self.lane.waker.add(self)
+                self.lane.waker.soon()
+        elif self.more is None:
+            self.more = [(callback, context)]
+        else:
+            self.more.append((callback, context))
+        return 0
+
+    def remove_done_callback(self, fn):
+        kept = [pair for pair in self.callbacks() if pair[0] != fn]
+        removed = self.callback_count() - len(kept)
+        self.callback, self.context = kept[0] if kept else (None, None)
+        self.more = kept[1:] or None
+        return removed
+
+    cdef list callbacks(self):
+        if self.callback is None:
+            return []
+        return [(self.callback, self.context), *(self.more or ())]
+
+    cdef Py_ssize_t callback_count(self):
+        return 0 if self.callback is None else 1 if self.more is None else 1 + len(self.more)
+
+    def __repr__(self):
+        words = ("queued", "in flight", "returned", "raised", "cancelled")
+        return f"<Ticket of {self.lane.name!r}: {words[self.state]}>"
+
+
+@cython.freelist(8)
+@cython.no_gc
+@cython.internal
+cdef class AddDoneCallback:
+    """Be a ticket's bound method, at a third of the price: a task makes and calls one per await."""
+
+    cdef vectorcallfunc vectorcall
+    cdef Ticket ticket
+
+
+cdef PyObject *keyword_context = NULL      # the keyword names that were seen to be ("context",)
+
+
+cdef object add_done_callback(PyObject *self, PyObject *const *args, size_t count, PyObject *keywords):
+    cdef Ticket ticket = (<AddDoneCallback> self).ticket
+    if PyVectorcall_NARGS(count) != 1:
+        raise TypeError("add_done_callback() takes exactly one positional argument: the callback")
+    if keywords == NULL:
+        ticket.add(<object> args[0], None)
+    else:
+        if keywords != keyword_context:
+            check_keywords(<object> keywords)
+        ticket.add(<object> args[0], <object> args[1])
+
+
+cdef int check_keywords(tuple keywords) except -1:
+    global keyword_context
+    if keywords != ("context",):
+        raise TypeError(f"add_done_callback() takes the keyword context only, got {keywords}")
+    Py_INCREF(keywords)                    # so that its address stays its own
+    Py_XDECREF(keyword_context)
+    keyword_context = <PyObject *> keywords
+    return 0
+
+
+cdef AddDoneCallback probe = AddDoneCallback.__new__(AddDoneCallback)
+set_vectorcall(AddDoneCallback, <char *> &probe.vectorcall - <char *> <PyObject *> probe)
+
+
+cdef class Many(Ticket):
+    """Be the one ticket of many items; its result is the list of theirs."""
+
+    cdef list values
+    cdef Py_ssize_t remaining
+    cdef Py_ssize_t first_failure      # -1: none so far
+    cdef bint return_exceptions
+
+    cdef bint store(self, Py_ssize_t index, State state, object value):
+        """Keep one item's outcome, and answer whether that was the last."""
+        self.values[index] = value
+        if state == RAISED and not 0 <= self.first_failure < index:
+            self.first_failure = index
+        self.remaining -= 1
+        return self.remaining == 0
+
+    cdef State conclude(self):
+        """Make one outcome of all."""
+        values, self.values = self.values, None
+        if self.first_failure >= 0 and not self.return_exceptions:
+            self.value = values[self.first_failure]
+            return RAISED
+        self.value = values
+        return RETURNED
+
+
+cdef PyObject *ticket_next(PyObject *self) noexcept:
+    cdef PyObject *value = NULL
+    if ticket_send(self, NULL, &value) == PYGEN_RETURN:
+        if value != <PyObject *> None:
+            stop_iteration(<object> value)
+        Py_DECREF(<object> value)
+        return NULL
+    return value
+
+
+cdef PySendResult ticket_send(PyObject *self, PyObject *sent, PyObject **value) noexcept:
+    """Hand the result over without an exception object, or the ticket itself while it waits."""
+    cdef unsigned char state = (<Ticket> self).state
+    if state == RETURNED:
+        Py_INCREF((<Ticket> self).value)
+        value[0] = <PyObject *> (<Ticket> self).value
+        return PYGEN_RETURN
+    if state > IN_FLIGHT:
+        value[0] = NULL
+        set_error(<Ticket> self)
+        return PYGEN_ERROR
+    (<Ticket> self)._asyncio_future_blocking = True
+    Py_INCREF(<object> self)
+    value[0] = self
+    return PYGEN_NEXT
+
+
+cdef void set_error(Ticket self) noexcept:
+    try:
+        error = self.exception()
+        PyException_SetTraceback(error, None)
+    except BaseException as raised:
+        error = raised
+    PyErr_SetObject(type(error), error)
+
+
+set_await(Ticket, ticket_next, ticket_send)
+set_await(Many, ticket_next, ticket_send)

@@ -1,0 +1,88 @@
+"""Read what ``@batched`` is put on, and make the lanes for it."""
+
+import functools
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from types import MethodType
+from typing import Any
+
+from microbatch.binding import Signature, parameters_of
+from microbatch.handler import as_coroutine_function, name_of
+from microbatch.lanes import Lanes
+from microbatch.options import Options
+
+__all__ = ["Definition"]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """Know what was decorated, and with which options."""
+
+    kind: type[Any] | None
+    """``classmethod`` or ``staticmethod`` where it is bound to a class, or to nothing."""
+    function: Callable[..., Any]
+    work: Callable[..., Coroutine[Any, Any, Any]]
+    options: Options
+    name: str
+    in_class: bool
+    """Whether a function was decorated in the body of a class."""
+    is_method: bool
+    """Whether its first parameter is surely no list."""
+    signature: Signature
+    attributes: dict[str, Any]
+    """What is set on the decorated function, for its bound methods to have too."""
+
+    @classmethod
+    def of(cls, given: Any, options: Options, attributes: dict[str, Any]) -> "Definition":
+        """Read what was given to the decorator; TypeError where it is no batch function."""
+        kind = kind_of(given)
+        function: Callable[..., Any] = given.__func__ if isinstance(given, kind or ()) else given
+        work = as_coroutine_function(function)
+        in_class = kind is None and is_in_class(function)
+        is_method = kind is classmethod or (in_class and takes_instance(function))
+        signature = Signature.of(function, skip_first=is_method)
+        name = options.name or name_of(function)
+        return cls(kind, function, work, options, name, in_class, is_method, signature, attributes)
+
+    @functools.cached_property
+    def bound_signature(self) -> Signature:
+        """The parameters that take lists where the first one takes an instance."""
+        return self.signature if self.is_method else Signature.of(self.function, skip_first=True)
+
+    def lanes(self) -> Lanes:
+        """Make the lanes of the function itself."""
+        return Lanes(self.signature.transpose(self.work), self.options, self.name)
+
+    def bound_lanes(self, instance: Callable[[], Any]) -> Lanes:
+        """Make the lanes of one instance, which hold it only while something is unsettled."""
+        work = self.work
+
+        def call(*lists: list[Any], **named: list[Any]) -> Coroutine[Any, Any, Any]:
+            return work(instance(), *lists, **named)
+
+        transposed = self.bound_signature.transpose(call)
+        return Lanes(transposed, self.options, self.name, hold=instance)
+
+
+def kind_of(given: object) -> type[Any] | None:
+    """Tell how Python would bind it: as a ``classmethod``, as a ``staticmethod``, or as functions.
+
+    As a staticmethod is what it does not bind at all: bound methods, partials, callable objects.
+    """
+    if isinstance(given, classmethod):
+        return classmethod
+    unbound = (staticmethod, MethodType, functools.partial)
+    if isinstance(given, unbound) or not hasattr(type(given), "__get__"):
+        return staticmethod
+    return None
+
+
+def is_in_class(function: Callable[..., Any]) -> bool:
+    """Tell whether a function was defined in the body of a class."""
+    parent = getattr(function, "__qualname__", "").rpartition(".")[0]
+    return bool(parent) and not parent.endswith("<locals>")
+
+
+def takes_instance(function: Callable[..., Any]) -> bool:
+    """Tell whether the first parameter's name is one that methods give to it."""
+    return any(each.name in ("self", "cls") for each in parameters_of(function)[:1])

@@ -1,0 +1,433 @@
+"""Submitting, admission, taking: what is in the queue, and in which order it leaves."""
+
+from __future__ import annotations
+
+import gc
+import math
+import tracemalloc
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from microbatch.errors import BatcherClosedError, CapacityError
+from tests.core.world import World, outcome
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MakeWorld = Callable[..., World]
+
+
+class Item:
+    """Be an item that can be weakly referenced."""
+
+
+# ------------------------------------------------------------------------------------------ order
+def test_items_are_taken_in_the_order_of_submission(world: World) -> None:
+    world.submit(*"abcde")
+    assert world.take(2).items == ["a", "b"]
+    assert world.take(2).items == ["c", "d"]
+    assert world.take(2).items == ["e"]
+
+
+def test_items_of_many_are_taken_in_order_with_the_others(world: World) -> None:
+    world.submit("a")
+    world.front.submit_many("bcd")
+    world.submit("e")
+    assert world.take(3).items == ["a", "b", "c"]
+    assert world.take(3).items == ["d", "e"]
+
+
+def test_cancelled_items_leave_holes_that_are_passed_over(world: World) -> None:
+    tickets = world.submit(*"abcdef")
+    for place in (0, 2, 3):
+        tickets[place].cancel()
+    assert world.lane.queued == 3
+    assert world.take(2).items == ["b", "e"]
+    assert world.take(2).items == ["f"]
+
+
+def test_taking_from_an_empty_queue_gives_an_empty_flight(world: World) -> None:
+    flight = world.take()
+    assert (flight.items, flight.size, flight.alive) == ([], 0, 0)
+    flight.resolve((), lambda error: error)
+
+
+def test_the_order_survives_growth_around_the_end_of_the_ring(world: World) -> None:
+    taken: list[int] = []
+    for step in range(60):
+        world.submit(*range(step * 10, step * 10 + 10))
+        taken += world.take(7).items
+    taken += world.take().items
+    assert taken == list(range(600))
+
+
+def test_the_order_survives_squeezing_out_holes(world: World) -> None:
+    tickets = world.submit(*range(1000))
+    for ticket in tickets[::3]:
+        ticket.cancel()
+    rest = world.submit(*range(1000, 3000))
+    for ticket in rest[1::2]:
+        ticket.cancel()
+    expected = [i for i in range(1000) if i % 3] + list(range(1000, 3000, 2))
+    assert world.take(10_000).items == expected
+
+
+def test_a_ticket_is_found_after_the_ring_was_moved(world: World) -> None:
+    tickets = world.submit(*range(17))
+    tickets[0].cancel()
+    world.submit(*range(17, 40))
+    assert tickets[16].cancel()
+    assert 16 not in world.take().items
+
+
+def test_a_cancelled_item_is_let_go_at_once(world: World) -> None:
+    item = Item()
+    reference = weakref.ref(item)
+    (_, ticket) = world.submit("first", item)
+    del item
+    ticket.cancel()
+    assert reference() is None
+
+
+def test_a_settled_item_is_let_go_at_once(world: World) -> None:
+    item = Item()
+    reference = weakref.ref(item)
+    (ticket,) = world.submit(item)
+    del item
+    flight = world.take()
+    flight.resolve((1,), lambda error: error)
+    assert reference() is None
+    assert ticket.result() == 1
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("head_stays", [False, True])
+def test_cancelled_items_do_not_pile_up(world: World, head_stays: bool, many: bool) -> None:
+    if head_stays:
+        world.submit("head")
+    tracemalloc.start()
+    try:
+        if many:
+            for _ in range(10_000):
+                world.front.submit_many(range(10)).cancel()
+        else:
+            for number in range(100_000):
+                world.front.submit(number).cancel()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 100_000
+    assert world.lane.cancelled == 100_000
+    assert world.lane.queued == int(head_stays)
+
+
+def test_a_queue_that_was_long_shrinks(make_world: MakeWorld) -> None:
+    world = make_world(slot_free=False)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        world.submit(*range(100_000))
+        world.take(200_000).fail(lambda ticket: ValueError())
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size < 200_000
+
+
+# ------------------------------------------------------------------------- admission: "wait"
+def test_items_beyond_the_capacity_wait(make_world: MakeWorld) -> None:
+    world = make_world(capacity=3)
+    world.submit(*"abcde")
+    assert (world.lane.queued, world.lane.waiting, world.lane.unsettled) == (3, 2, 5)
+    assert world.take().items == ["a", "b", "c"]
+    assert (world.lane.queued, world.lane.waiting) == (0, 2)
+    assert world.take().items == []
+
+
+def test_waiting_items_are_admitted_in_order_as_others_settle(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2)
+    world.submit(*"abcd")
+    flight = world.take(1)
+    assert (world.lane.queued, world.lane.waiting) == (1, 2)
+    flight.resolve(("A",), lambda error: error)
+    assert (world.lane.queued, world.lane.waiting) == (2, 1)
+    assert world.take().items == ["b", "c"]
+
+
+def test_a_cancelled_item_makes_room(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2)
+    a, _b, c, _d = world.submit(*"abcd")
+    a.cancel()
+    assert (world.lane.queued, world.lane.waiting) == (2, 1)
+    c.cancel()
+    assert (world.lane.queued, world.lane.waiting) == (2, 0)
+    assert world.take().items == ["b", "d"]
+
+
+def test_an_admission_by_a_cancellation_is_due_soon(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2)
+    a, *_ = world.submit(*"abc")
+    world.take()
+    world.run_all()
+    world.log.clear()
+    a.cancel()
+    world.run_all()
+    assert ("due",) in world.log
+
+
+def test_items_that_only_wait_for_admission_are_not_due(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, max_batch_size=2)
+    world.submit(*"ab")
+    world.take()
+    world.run_all()
+    world.log.clear()
+    world.submit(*"cdef")
+    world.run_all()
+    assert world.log == []
+
+
+def test_submit_nowait_refuses_what_would_wait(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2)
+    world.front.submit_nowait("a")
+    world.front.submit_nowait("b")
+    with pytest.raises(CapacityError) as caught:
+        world.front.submit_nowait("c")
+    assert str(caught.value) == (
+        "batcher 'embed' has no room for 1 more: capacity is 2, 2 items are unsettled"
+    )
+    assert world.counters() == {"submitted": 2, "rejected": 1}
+    world.submit("d")
+    assert world.lane.waiting == 1
+
+
+@pytest.mark.parametrize("overflow", ["wait", "reject", "drop_oldest"])
+def test_waiting_is_possible_whatever_overflow_says(make_world: MakeWorld, overflow: str) -> None:
+    world = make_world(capacity=1, overflow=overflow)
+    for item in "abc":
+        world.front._submit_waiting(item)
+    assert (world.lane.queued, world.lane.waiting) == (1, 2)
+    assert world.counters() == {"submitted": 3}
+
+
+# ------------------------------------------------------------------------- admission: "reject"
+def test_reject_refuses_at_capacity(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, overflow="reject")
+    world.submit(*"ab")
+    with pytest.raises(CapacityError) as caught:
+        world.front.submit("c")
+    assert str(caught.value) == (
+        "batcher 'embed' has no room for 1 more: capacity is 2, 2 items are unsettled"
+    )
+    world.take()
+    with pytest.raises(CapacityError):
+        world.front.submit_nowait("d")
+    assert world.counters() == {"submitted": 2, "rejected": 2}
+
+
+def test_reject_takes_many_wholly_or_not_at_all(make_world: MakeWorld) -> None:
+    world = make_world(capacity=3, overflow="reject")
+    world.submit("a")
+    with pytest.raises(CapacityError) as caught:
+        world.front.submit_many("bcd")
+    assert str(caught.value) == (
+        "batcher 'embed' has no room for 3 more: capacity is 3, 1 items are unsettled"
+    )
+    world.front.submit_many("bc")
+    assert world.take().items == ["a", "b", "c"]
+    assert world.counters() == {"submitted": 3, "rejected": 3}
+
+
+# -------------------------------------------------------------------- admission: "drop_oldest"
+def test_drop_oldest_fails_the_oldest_queued_item(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, overflow="drop_oldest")
+    a, b = world.submit(*"ab")
+    world.watch(a, "a")
+    (c,) = world.submit("c")
+    assert isinstance(outcome(a), CapacityError)
+    assert str(outcome(a)) == "batcher 'embed' dropped its oldest queued item: capacity is 2"
+    assert world.called() == []
+    world.run_all()
+    assert world.called() == ["a"]
+    assert not b.done()
+    assert not c.done()
+    assert world.take().items == ["b", "c"]
+    assert world.counters() == {"submitted": 3, "dropped": 1}
+
+
+def test_drop_oldest_spares_what_is_in_flight(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, overflow="drop_oldest")
+    world.submit(*"ab")
+    world.take(1)
+    world.submit("c")
+    assert world.take().items == ["c"]
+    with pytest.raises(CapacityError, match="no room for 1 more"):
+        world.front.submit("d")
+    assert world.counters() == {"submitted": 3, "dropped": 1, "rejected": 1}
+
+
+def test_drop_oldest_makes_room_for_many(make_world: MakeWorld) -> None:
+    world = make_world(capacity=3, overflow="drop_oldest")
+    world.submit(*"abc")
+    world.front.submit_many("de")
+    assert world.take().items == ["c", "d", "e"]
+
+
+def test_drop_oldest_refuses_more_than_it_could_ever_hold(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, overflow="drop_oldest")
+    (a,) = world.submit("a")
+    with pytest.raises(CapacityError, match="no room for 3 more: capacity is 2, 1 items"):
+        world.front.submit_many("bcd")
+    assert not a.done()
+
+
+def test_drop_oldest_fails_one_item_of_many(make_world: MakeWorld) -> None:
+    world = make_world(capacity=2, overflow="drop_oldest")
+    many = world.front.submit_many("ab", return_exceptions=True)
+    world.submit("c")
+    world.handle()
+    dropped, second = many.result()
+    assert isinstance(dropped, CapacityError)
+    assert second == "B"
+
+
+# ---------------------------------------------------------------------------------------- closing
+def test_a_closed_lane_refuses(make_world: MakeWorld, world: World) -> None:
+    for overflow in ("wait", "reject", "drop_oldest"):
+        world = make_world(capacity=1, overflow=overflow)
+        (accepted,) = world.submit("a")
+        world.lane.close()
+        assert world.lane.closed
+        for submit in (world.front.submit, world.front.submit_nowait, world.front._submit_waiting):
+            with pytest.raises(BatcherClosedError) as caught:
+                submit("b")
+            assert str(caught.value) == "batcher 'embed' is closed"
+        with pytest.raises(BatcherClosedError):
+            world.front.submit_many("cd")
+        with pytest.raises(BatcherClosedError):
+            world.front.submit_many([])
+        world.handle()
+        assert accepted.result() == "A"
+        assert world.counters() == {"submitted": 1, "completed": 1, "rejected": 5}
+
+
+def test_take_all_takes_what_is_queued_and_in_flight(make_world: MakeWorld) -> None:
+    world = make_world(capacity=3)
+    tickets = world.submit(*"abcde")
+    many = world.front.submit_many("fg")
+    flight = world.take(2)
+    every = world.lane.take_all()
+    assert sorted(every.items) == list("abcdefg")
+    assert (flight.items, flight.alive) == ([], 0)
+    assert every.size == 7
+    every.fail(lambda ticket: BatcherClosedError("given up"))
+    assert all(isinstance(outcome(ticket), BatcherClosedError) for ticket in [*tickets, many])
+    assert (world.lane.unsettled, world.lane.waiting, world.lane.failed) == (0, 0, 7)
+    assert not [entry for entry in world.log if entry[0] == "abandoned"]
+    flight.resolve((1, 2), lambda error: error)
+    assert world.lane.completed == 0
+
+
+# ----------------------------------------------------------------------------------------- gauges
+def test_oldest_is_the_time_of_the_first_in_no_flight(world: World) -> None:
+    assert world.lane.oldest == math.inf
+    a, _ = world.submit(*"ab")
+    world.advance(1)
+    world.submit("c")
+    assert world.lane.oldest == 100.0
+    a.cancel()
+    assert world.lane.oldest == 100.0
+    world.take(1)
+    assert world.lane.oldest == 101.0
+    world.take()
+    assert world.lane.oldest == math.inf
+
+
+def test_waited_counts_from_the_oldest(world: World) -> None:
+    assert not world.lane.waited(0.0)
+    world.submit("a")
+    world.advance(1)
+    world.submit("b")
+    assert world.lane.waited(1.0)
+    assert not world.lane.waited(1.1)
+    world.take(1)
+    assert world.lane.waited(0.0)
+    assert not world.lane.waited(0.1)
+
+
+def test_waits_say_how_long_each_item_was_queued(world: World) -> None:
+    world.submit("a")
+    world.advance(2)
+    _, c = world.submit(*"bc")
+    world.advance(1)
+    flight = world.take()
+    world.advance(5)
+    assert (flight.waits, flight.departed) == ([3.0, 1.0, 1.0], 103.0)
+    c.cancel()
+    assert flight.waits == [3.0, 1.0]
+
+
+# ----------------------------------------------------------------------------------------- owners
+def test_a_flight_keeps_what_its_owner_puts_there(world: World) -> None:
+    flight = world.take()
+    assert (flight.task, flight.reason) == (None, None)
+    flight.task, flight.reason = "task", "size"
+    assert (flight.task, flight.reason) == ("task", "size")
+
+
+def test_classes_take_type_parameters(core: ModuleType) -> None:
+    for kind in (core.Ticket, core.Flight, core.Front, core.CallableFront):
+        assert kind[int, str].__args__ == (int, str)
+        assert kind[int].__origin__ is kind
+
+
+def test_a_router_must_know_its_lane(core: ModuleType) -> None:
+    with pytest.raises(NotImplementedError):
+        core.Front(core.Router(lambda: None)).submit("a")
+
+
+def test_an_iterable_that_fails_submits_nothing(world: World) -> None:
+    def items() -> Any:
+        yield "a"
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        world.front.submit_many(items())
+    assert world.counters() == {}
+
+
+# ---------------------------------------------------------------------------------------- garbage
+@pytest.mark.parametrize("where", ["queued", "in flight", "late", "settled"])
+def test_a_dropped_lane_is_collected_with_its_items(make_world: MakeWorld, where: str) -> None:
+    world = make_world(timeout=1.0)
+    items = [Item(), Item(), Item()]
+    references = [weakref.ref(item) for item in items]
+    tickets = world.submit(*items, timeout=2.0)
+    many = world.front.submit_many(items)
+    tickets[0].add_done_callback(items[0].__init__)  # type: ignore[misc]
+    flights: list[Any] = []
+    if where == "in flight":
+        flights.append(world.take())
+    elif where == "late":
+        world.advance(3)
+        flights.append(world.lane.take_late())
+    elif where == "settled":
+        world.take().resolve((*items, *items), lambda error: error)
+    flights.append(flights)
+    del world, items, tickets, many, flights
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
+
+
+def test_a_ticket_in_a_cycle_with_its_lane_is_collected(make_world: MakeWorld) -> None:
+    world = make_world()
+    item = Item()
+    reference = weakref.ref(item)
+    item.ticket = world.front.submit(item)  # type: ignore[attr-defined]
+    world.lane.take(1)
+    del world, item
+    gc.collect()
+    assert reference() is None

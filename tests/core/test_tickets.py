@@ -1,0 +1,585 @@
+"""Tickets: settling once, results and errors, cancellation, callbacks and their contexts."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+import math
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.core.world import CALLER, Cancelled, InvalidState, World, outcome, own
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+MakeWorld = Callable[..., World]
+
+
+# --------------------------------------------------------------------------------------- protocol
+def test_a_ticket_is_not_made_by_hand(core: ModuleType) -> None:
+    with pytest.raises(TypeError, match="made by submitting an item, never by hand"):
+        core.Ticket()
+
+
+def test_a_ticket_is_a_future_and_no_coroutine(world: World) -> None:
+    (ticket,) = world.submit("a")
+    assert type(ticket)._asyncio_future_blocking is not None
+    assert ticket._asyncio_future_blocking is False
+    assert isinstance(ticket, Awaitable)
+    assert not isinstance(ticket, Coroutine)
+    assert not inspect.iscoroutine(ticket)
+    for name in ("send", "throw", "close"):
+        assert not hasattr(ticket, name)
+    assert ticket.get_loop() == "the loop"
+
+
+def test_awaiting_yields_the_ticket_until_it_is_done(world: World) -> None:
+    async def wait() -> Any:
+        return await ticket
+
+    (ticket,) = world.submit("a")
+    waiting = wait()
+    for _ in range(2):
+        assert waiting.send(None) is ticket
+        assert ticket._asyncio_future_blocking is True
+        ticket._asyncio_future_blocking = False
+    world.handle()
+    with pytest.raises(StopIteration) as stopped:
+        waiting.send(None)
+    assert stopped.value.value == "A"
+
+
+@pytest.mark.parametrize("value", [None, (), (1, 2), ValueError, StopIteration, [1], 0])
+def test_awaiting_gives_any_result_as_it_is(world: World, value: object) -> None:
+    async def wait() -> Any:
+        return await ticket
+
+    (ticket,) = world.submit("a")
+    world.take().resolve((value,), own)
+    for _ in range(2):
+        with pytest.raises(StopIteration) as stopped:
+            wait().send(None)
+        assert stopped.value.value is value
+    assert ticket.result() is value
+
+
+def test_awaiting_raises_the_failure_or_the_cancellation(world: World) -> None:
+    async def wait() -> Any:
+        return await ticket
+
+    failed, cancelled = world.submit(*"ab")
+    world.take(1).fail(lambda ticket: ValueError("bad"))
+    cancelled.cancel("enough")
+    ticket = failed
+    with pytest.raises(ValueError, match="bad"):
+        wait().send(None)
+    ticket = cancelled
+    with pytest.raises(Cancelled, match="enough"):
+        wait().send(None)
+
+
+def test_an_exception_of_the_awaiting_side_passes_through(world: World) -> None:
+    async def wait() -> Any:
+        try:
+            return await ticket
+        except Cancelled:
+            return "left"
+
+    (ticket,) = world.submit("a")
+    waiting = wait()
+    waiting.send(None)
+    with pytest.raises(StopIteration) as stopped:
+        waiting.throw(Cancelled())
+    assert stopped.value.value == "left"
+    assert not ticket.done()
+
+
+def test_repr_tells_the_state(world: World) -> None:
+    tickets = world.submit(*"abcd")
+    world.take(1).resolve((1,), own)
+    world.take(1).fail(lambda ticket: ValueError())
+    world.take(1)
+    tickets[3].cancel()
+    queued = world.front.submit("e")
+    assert [repr(ticket) for ticket in [*tickets, queued]] == [
+        "<Ticket of 'embed': returned>",
+        "<Ticket of 'embed': raised>",
+        "<Ticket of 'embed': in flight>",
+        "<Ticket of 'embed': cancelled>",
+        "<Ticket of 'embed': queued>",
+    ]
+
+
+# --------------------------------------------------------------------------------------- settling
+def test_each_item_is_settled_with_its_own_result(world: World) -> None:
+    tickets = world.submit(*"abc")
+    flight = world.take()
+    flight.resolve((1, 2, 3), own)
+    assert [ticket.result() for ticket in tickets] == [1, 2, 3]
+    assert [ticket.exception() for ticket in tickets] == [None] * 3
+    assert all(ticket.done() and not ticket.cancelled() for ticket in tickets)
+    assert (flight.size, flight.alive, flight.items) == (3, 0, [])
+    assert world.counters() == {"submitted": 3, "completed": 3}
+    assert world.lane.unsettled == 0
+
+
+def test_an_exception_among_the_results_is_that_items_failure(world: World) -> None:
+    a, b, c = world.submit(*"abc")
+    world.take().resolve((1, ValueError("bad"), 3), own)
+    assert (a.result(), c.result()) == (1, 3)
+    assert b.exception().args == ("bad", "own")
+    assert world.counters() == {"submitted": 3, "completed": 2, "failed": 1}
+
+
+def test_failing_a_flight_gives_each_ticket_its_own_exception(world: World) -> None:
+    tickets = world.submit(*"ab")
+    world.take().fail(lambda ticket: ValueError(tickets.index(ticket)))
+    assert [ticket.exception().args for ticket in tickets] == [(0,), (1,)]
+    assert world.counters() == {"submitted": 2, "failed": 2}
+
+
+def test_raising_again_and_again_does_not_grow_the_traceback(world: World) -> None:
+    (ticket,) = world.submit("a")
+    world.take().fail(lambda ticket: ValueError("bad"))
+    lengths = []
+    for _ in range(5):
+        with pytest.raises(ValueError, match="bad") as caught:
+            ticket.result()
+        lengths.append(len(caught.traceback))
+    assert len(set(lengths)) == 1
+
+
+def test_there_is_no_result_before_the_end(world: World) -> None:
+    (ticket,) = world.submit("a")
+    for ask in (ticket.result, ticket.exception):
+        with pytest.raises(InvalidState, match="the result is not there yet"):
+            ask()
+    assert not ticket.done()
+    assert not ticket.cancelled()
+
+
+def test_a_ticket_is_settled_only_once(world: World) -> None:
+    a, b = world.submit(*"ab")
+    flight = world.take()
+    b.cancel()
+    flight.resolve((1, 2), own)
+    flight.resolve((3, 4), own)
+    flight.fail(lambda ticket: ValueError())
+    assert not a.cancel()
+    assert a.result() == 1
+    assert b.cancelled()
+    assert world.counters() == {"submitted": 2, "completed": 1, "cancelled": 1}
+
+
+def test_making_an_exception_may_cancel_a_ticket(world: World) -> None:
+    def cancelling(error: Any) -> ValueError:
+        a.cancel()
+        c.cancel()
+        return ValueError()
+
+    a, b, c = world.submit(*"abc")
+    world.take().resolve((OSError(), 2, OSError()), cancelling)
+    assert (a.cancelled(), b.result(), c.cancelled()) == (True, 2, True)
+    a, _, c = world.submit(*"abc")
+    world.take().fail(cancelling)
+    assert (a.cancelled(), c.cancelled()) == (True, True)
+    assert world.counters() == {"submitted": 6, "completed": 1, "failed": 1, "cancelled": 4}
+
+
+# ------------------------------------------------------------------------------------- cancelling
+def test_cancelling_a_queued_item(world: World) -> None:
+    a, b = world.submit(*"ab")
+    assert a.cancel()
+    assert a.done()
+    assert a.cancelled()
+    assert isinstance(outcome(a), Cancelled)
+    with pytest.raises(Cancelled):
+        a.exception()
+    assert not a.cancel()
+    assert world.take().items == ["b"]
+    assert not b.done()
+    assert world.counters() == {"submitted": 2, "cancelled": 1}
+
+
+def test_cancelling_an_item_in_flight_spares_its_siblings(world: World) -> None:
+    a, b = world.submit(*"ab")
+    flight = world.take()
+    a.cancel()
+    assert (flight.size, flight.alive, flight.items) == (2, 1, ["b"])
+    flight.resolve((1, 2), own)
+    assert a.cancelled()
+    assert b.result() == 2
+    assert world.counters() == {"submitted": 2, "completed": 1, "cancelled": 1}
+
+
+def test_the_owner_hears_when_nobody_waits_for_a_flight(world: World) -> None:
+    tickets = world.submit(*"abc")
+    flight = world.take(2)
+    world.log.clear()
+    tickets[2].cancel()
+    tickets[1].cancel()
+    assert world.log == []
+    tickets[0].cancel()
+    assert world.log == [("abandoned", flight)]
+    assert flight.alive == 0
+    flight.resolve((1, 2), own)
+    assert world.counters() == {"submitted": 3, "cancelled": 3}
+
+
+def test_the_message_of_a_cancellation_is_kept(world: World) -> None:
+    a, b = world.submit(*"ab")
+    a.cancel("enough")
+    b.cancel(msg="more")
+    assert outcome(a).args == ("enough",)
+    assert outcome(b).args == ("more",)
+    assert a._make_cancelled_error().args == ("enough",)
+
+
+def test_a_late_item_can_be_cancelled_until_it_is_settled(world: World) -> None:
+    a, b = world.submit(*"ab", timeout=1.0)
+    world.advance(1)
+    queued, _, _ = world.lane.take_late()
+    assert world.counters() == {"submitted": 2, "late": 2}
+    a.cancel()
+    assert world.counters() == {"submitted": 2, "cancelled": 1, "late": 1}
+    b.cancel()
+    assert world.counters() == {"submitted": 2, "cancelled": 2}
+    assert world.log[-1] == ("abandoned", queued)
+
+
+# ------------------------------------------------------------------------------------------- many
+def test_many_has_all_results_in_order(world: World) -> None:
+    many = world.front.submit_many("abcd")
+    first, second = world.take(3), world.take()
+    second.resolve((4,), own)
+    assert not many.done()
+    first.resolve((1, 2, 3), own)
+    assert many.result() == [1, 2, 3, 4]
+    assert world.counters() == {"submitted": 4, "completed": 4}
+
+
+def test_many_raises_the_first_failure_by_place(world: World) -> None:
+    many = world.front.submit_many("abcd")
+    first, second = world.take(2), world.take()
+    second.resolve((ValueError("third"), ValueError("fourth")), own)
+    assert not many.done()
+    first.resolve((1, ValueError("second")), own)
+    assert many.exception().args == ("second", "own")
+    assert world.counters() == {"submitted": 4, "completed": 1, "failed": 3}
+
+
+def test_many_can_give_the_exceptions(world: World) -> None:
+    many = world.front.submit_many(iter("abc"), return_exceptions=True)
+    world.take().resolve((1, ValueError("bad"), None), own)
+    first, second, third = many.result()
+    assert (first, second.args, third) == (1, ("bad", "own"), None)
+
+
+@pytest.mark.parametrize("return_exceptions", [False, True])
+def test_many_of_nothing_is_done_at_once(world: World, return_exceptions: bool) -> None:
+    many = world.front.submit_many([], return_exceptions=return_exceptions)
+    assert many.result() == []
+    assert world.log == []
+    world.watch(many, "many")
+    world.run_all()
+    assert world.called() == ["many"]
+    assert world.counters() == {}
+
+
+def test_cancelling_many_gives_up_all_that_is_left(world: World) -> None:
+    world.submit("x")
+    many = world.front.submit_many("abcdef")
+    world.submit("y")
+    first, second = world.take(3), world.take(2)
+    first.resolve((0, 1, 2), own)
+    world.log.clear()
+    assert many.cancel()
+    assert world.log == [("abandoned", second)]
+    assert many.cancelled()
+    assert world.take().items == ["y"]
+    assert world.counters() == {"submitted": 8, "completed": 3, "cancelled": 4}
+    second.resolve((3, 4), own)
+    assert many.cancelled()
+
+
+def test_many_can_be_partly_late(world: World) -> None:
+    many = world.front.submit_many("abcd", timeout=1.0, return_exceptions=True)
+    world.take(1).resolve(("A",), own)
+    flight = world.take(1)
+    world.advance(1)
+    queued, in_flight, hit = world.lane.take_late()
+    assert (queued.items, in_flight.items, hit) == (["c", "d"], ["b"], [flight])
+    queued.resolve(("late c", "late d"), own)
+    in_flight.fail(lambda ticket: TimeoutError("late b"))
+    assert str(many.result()) == str(["A", TimeoutError("late b"), "late c", "late d"])
+    assert world.counters() == {"submitted": 4, "completed": 1, "late": 3}
+
+
+def test_many_without_a_timeout_of_its_own_can_be_late_too(make_world: MakeWorld) -> None:
+    world = make_world(timeout=1.0)
+    many = world.front.submit_many("abc")
+    flight = world.take(2)
+    world.advance(1)
+    queued, in_flight, hit = world.lane.take_late()
+    assert (queued.items, in_flight.items, hit) == (["c"], ["a", "b"], [flight])
+    queued.fail(lambda ticket: TimeoutError("c"))
+    in_flight.fail(lambda ticket: TimeoutError("a or b"))
+    assert str(many.exception()) == "a or b"
+
+
+# -------------------------------------------------------------------------------------- callbacks
+def test_callbacks_are_called_in_order_and_by_the_loop(world: World) -> None:
+    a, b = world.submit(*"ab")
+    for ticket, name in ((b, "b1"), (a, "a1"), (a, "a2"), (b, "b2"), (a, "a3")):
+        world.watch(ticket, name)
+    world.take().resolve((1, 2), own)
+    assert world.called() == []
+    world.lane.wake_soon()
+    world.lane.wake_soon()
+    world.run_all()
+    assert world.called() == ["a1", "a2", "a3", "b1", "b2"]
+    world.lane.wake()
+    assert len(world.called()) == 5
+
+
+def test_a_callback_is_given_the_ticket(world: World) -> None:
+    got: list[Any] = []
+    tickets = [*world.submit("a"), world.front.submit_many("bc")]
+    for ticket in tickets:
+        ticket.add_done_callback(got.append)
+    world.handle()
+    world.lane.wake()
+    assert got == tickets
+
+
+def test_a_callback_added_to_a_done_ticket_is_called_soon(world: World) -> None:
+    (ticket,) = world.submit("a")
+    world.handle()
+    world.run_all()
+    world.watch(ticket, "late")
+    world.watch(ticket, "later")
+    assert world.called() == []
+    world.run_all()
+    assert world.called() == ["late", "later"]
+
+
+def test_a_callback_added_by_a_callback_is_called_in_the_next_turn(world: World) -> None:
+    (ticket,) = world.submit("a")
+    world.watch(ticket, "first", lambda: world.watch(ticket, "second"))
+    world.handle()
+    world.lane.wake()
+    assert world.called() == ["first"]
+    world.run_all()
+    assert world.called() == ["first", "second"]
+
+
+def test_what_a_callback_settles_is_woken_in_the_next_turn(world: World) -> None:
+    a, b = world.submit(*"ab")
+    world.watch(a, "a", b.cancel)
+    world.watch(b, "b")
+    world.take(1).resolve((1,), own)
+    world.lane.wake()
+    assert world.called() == ["a"]
+    world.run_all()
+    assert world.called() == ["a", "b"]
+
+
+def test_callbacks_can_be_taken_back(world: World) -> None:
+    def count(ticket: Any) -> None:
+        world.log.append(("counted",))
+
+    (ticket,) = world.submit("a")
+    first = world.watch(ticket, "first")
+    ticket.add_done_callback(count)
+    second = world.watch(ticket, "second")
+    ticket.add_done_callback(count)
+    assert ticket.remove_done_callback(count) == 2
+    assert ticket.remove_done_callback(count) == 0
+    assert ticket.remove_done_callback(first) == 1
+    world.handle()
+    world.lane.wake()
+    assert world.called() == ["second"]
+    assert ("counted",) not in world.log
+    assert ticket.remove_done_callback(second) == 0
+
+
+def test_bound_methods_can_be_taken_back(world: World) -> None:
+    (ticket,) = world.submit("a")
+    got: list[Any] = []
+    ticket.add_done_callback(got.append)
+    assert ticket.remove_done_callback(got.append) == 1
+    assert ticket.remove_done_callback(got.append) == 0
+
+
+def test_a_callback_can_be_taken_back_between_settling_and_waking(world: World) -> None:
+    (ticket,) = world.submit("a")
+    first = world.watch(ticket, "first")
+    world.handle()
+    assert ticket.remove_done_callback(first) == 1
+    world.watch(ticket, "second")
+    world.run_all()
+    world.run_all()
+    assert world.called() == ["second"]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"context": None, "more": 1}, {"fn": print}])
+def test_wrong_arguments_for_a_callback_are_refused(world: World, wrong: dict[str, Any]) -> None:
+    (ticket,) = world.submit("a")
+    positional = [print] if wrong else []
+    with pytest.raises(TypeError):
+        ticket.add_done_callback(*positional, **wrong)
+    with pytest.raises(TypeError):
+        ticket.add_done_callback(print, contextvars.copy_context())
+
+
+def test_callbacks_run_in_their_contexts(world: World) -> None:
+    def enter(name: str, **context: Any) -> None:
+        CALLER.set(name)
+        ticket.add_done_callback(
+            lambda ticket: world.log.append(("called", CALLER.get())), **context
+        )
+        CALLER.set("changed later")
+
+    (ticket,) = world.submit("a")
+    for name in ("first", "second"):
+        contextvars.copy_context().run(enter, name)
+    given = contextvars.copy_context()
+    given.run(CALLER.set, "given")
+    ticket.add_done_callback(
+        lambda ticket: world.log.append(("called", CALLER.get())), context=given
+    )
+    ticket.add_done_callback(
+        lambda ticket: world.log.append(("called", CALLER.get())), context=None
+    )
+    world.handle()
+    world.lane.wake()
+    assert world.called() == ["first", "second", "given", "nobody"]
+    assert CALLER.get() == "nobody"
+
+
+def test_what_a_callback_sets_stays_in_its_context(world: World) -> None:
+    context = contextvars.copy_context()
+    (ticket,) = world.submit("a")
+    ticket.add_done_callback(lambda ticket: CALLER.set("set"), context=context)
+    world.handle()
+    world.lane.wake()
+    assert context[CALLER] == "set"
+    assert CALLER.get() == "nobody"
+
+
+def test_an_exception_in_a_callback_is_reported(world: World) -> None:
+    def fail(ticket: Any) -> None:
+        raise error
+
+    error: BaseException = ValueError("bad")
+    a, b = world.submit(*"ab")
+    a.add_done_callback(fail)
+    world.watch(a, "a")
+    world.watch(b, "b")
+    world.handle()
+    world.log.clear()
+    world.lane.wake()
+    assert world.log[0] == ("reported", error, fail, a)
+    assert world.called() == ["a", "b"]
+    error = Cancelled()
+    (c,) = world.submit("c")
+    c.add_done_callback(fail)
+    c.cancel()
+    world.log.clear()
+    world.lane.wake()
+    assert world.log == [("reported", error, fail, c)]
+
+
+def test_a_context_that_is_entered_already_is_reported(world: World) -> None:
+    context = contextvars.copy_context()
+    a, b = world.submit(*"ab")
+    a.add_done_callback(print, context=context)
+    world.watch(b, "b")
+    world.handle()
+    world.log.clear()
+    context.run(world.lane.wake)
+    kind, error, callback, ticket = world.log[0]
+    assert (kind, type(error), callback, ticket) == ("reported", RuntimeError, print, a)
+    assert world.called() == ["b"]
+
+
+@pytest.mark.parametrize("request_to_exit", [KeyboardInterrupt, SystemExit])
+def test_an_exit_request_in_a_callback_leaves_the_others_for_later(
+    world: World, request_to_exit: type[BaseException]
+) -> None:
+    def exit_now() -> None:
+        raise request_to_exit
+
+    a, b = world.submit(*"ab")
+    world.watch(a, "a1", exit_now)
+    world.watch(a, "a2")
+    world.watch(a, "a3")
+    world.watch(b, "b")
+    world.handle()
+    with pytest.raises(request_to_exit):
+        world.lane.wake()
+    assert world.called() == ["a1"]
+    world.run_all()
+    assert sorted(world.called()) == ["a1", "a2", "a3", "b"]
+
+
+def test_a_callback_may_wake_the_others_itself(world: World) -> None:
+    a, b, c = world.submit(*"abc")
+    world.watch(a, "a", world.lane.wake)
+    world.watch(b, "b")
+    world.watch(c, "c")
+    world.handle()
+    world.lane.wake()
+    assert world.called() == ["a", "b", "c"]
+
+
+def test_an_error_while_reporting_goes_on_to_the_caller(world: World) -> None:
+    def interrupt() -> None:
+        raise ValueError
+
+    class Angry(list[Any]):
+        def append(self, entry: Any) -> None:
+            if entry[0] == "reported":
+                raise OSError("no log")
+            super().append(entry)
+
+    a, b = world.submit(*"ab")
+    world.log = Angry(world.log)
+    world.watch(a, "a", interrupt)
+    world.watch(b, "b")
+    world.handle()
+    with pytest.raises(OSError, match="no log"):
+        world.lane.wake()
+    world.run_all()
+    assert world.called() == ["a", "b"]
+
+
+# --------------------------------------------------------------------------------------- deadline
+def test_a_ticket_knows_its_times(make_world: MakeWorld) -> None:
+    world = make_world(timeout=2.0)
+    (usual,) = world.submit("a")
+    world.advance(1)
+    (own_one,) = world.submit("b", timeout=5)
+    (endless,) = world.submit("c", timeout=None)
+    assert (usual.submitted, usual.deadline) == (100.0, 102.0)
+    assert (own_one.submitted, own_one.deadline) == (101.0, 106.0)
+    assert (endless.submitted, endless.deadline) == (101.0, math.inf)
+
+
+def test_results_are_not_kept_alive_by_the_lane(world: World) -> None:
+    result = object()
+    before = sys.getrefcount(result)
+    world.submit(*"abc")
+    world.take().resolve((result, result, result), own)
+    world.run_all()
+    world.submit(*"abc", timeout=10.0)
+    world.take().resolve((result, result, result), own)
+    world.run_all()
+    world.lane.rearm()
+    world.submit("d", timeout=None)
+    assert world.lane.overdue is False
+    assert sys.getrefcount(result) == before

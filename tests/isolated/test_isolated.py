@@ -1,0 +1,164 @@
+"""What only a process of its own can show: memory, garbage, imports and descriptors."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from microbatch._select import CORE
+
+compiled_only = pytest.mark.skipif(CORE == "python", reason="a promise of the compiled core")
+
+PRELUDE = """
+    import asyncio, gc, os, resource
+    from pathlib import Path
+    from microbatch import Batcher, Ticket, batched
+
+    async def echo(items):
+        return items
+
+    def resident():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    async def callers(batcher, count, each):
+        async def caller():
+            for item in range(each):
+                await batcher.submit(item)
+        await asyncio.gather(*(caller() for _ in range(count)))
+"""
+
+
+def run(script: str) -> str:
+    """Run a script in a fresh interpreter, with warnings as errors, and give what it printed."""
+    code = textwrap.dedent(PRELUDE) + textwrap.dedent(script)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@compiled_only
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_queued_item_takes_at_most_200_bytes() -> None:
+    bytes_each = run("""
+        async def main():
+            never = asyncio.Event()
+            async def handler(items):
+                await never.wait()
+            batcher = Batcher(handler, max_batch_size=1, capacity=None)
+            batcher.submit_nowait(None)
+            await asyncio.sleep(0)
+            count = 300_000
+            tickets = [None] * count
+            before = resident()
+            for index in range(count):
+                tickets[index] = batcher.submit_nowait(None)
+            print((resident() - before) / count)
+            await batcher.aclose(timeout=0)
+        asyncio.run(main())
+    """)
+    assert 0 < float(bytes_each) <= 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_stays_flat_over_many_items() -> None:
+    grown = run("""
+        async def main():
+            batcher = Batcher(echo, timeout=30)
+            await callers(batcher, 256, 200)
+            gc.collect()
+            before = resident()
+            await callers(batcher, 256, 1000)
+            gc.collect()
+            print(resident() - before)
+        asyncio.run(main())
+    """)
+    assert int(grown) <= 2 * 2**20
+
+
+def test_settled_items_leave_neither_objects_nor_garbage() -> None:
+    grown, garbage, tickets = run("""
+        async def main():
+            batcher = Batcher(echo, max_batch_size=8, timeout=30)
+            await callers(batcher, 64, 20)
+            gc.collect()
+            gc.disable()
+            before = len(gc.get_objects())
+            await callers(batcher, 64, 100)
+            grown = len(gc.get_objects()) - before
+            tickets = sum(isinstance(thing, Ticket) for thing in gc.get_objects())
+            print(grown, gc.collect(), tickets)
+        asyncio.run(main())
+    """).split()
+    assert int(grown) < 50
+    assert (int(garbage), int(tickets)) == (0, 0)
+
+
+def test_many_instances_with_batched_methods_leave_nothing() -> None:
+    assert run("""
+        class Model:
+            @batched()
+            async def double(self, numbers):
+                return [2 * number for number in numbers]
+
+        async def main():
+            for number in range(200):
+                assert await Model().double(number) == 2 * number
+            await asyncio.sleep(0)
+            gc.collect()
+            print(len(Model.double.bound), sum(isinstance(it, Model) for it in gc.get_objects()))
+        asyncio.run(main())
+    """) == "0 0"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
+def test_batchers_that_go_away_give_their_timers_back() -> None:
+    assert run("""
+        def count():
+            return len(os.listdir("/proc/self/fd"))
+
+        async def main():
+            before = count()
+            for number in range(50):
+                await Batcher(echo, max_latency=1e-4).submit(number)
+            await asyncio.sleep(0)  # out of the last one's own callback
+            gc.collect()
+            await asyncio.sleep(0)  # the loop stops watching
+            await asyncio.sleep(0)
+            print(count() - before)
+        asyncio.run(main())
+    """) == "0"
+
+
+def test_importing_is_light() -> None:
+    assert run("""
+        import sys
+        heavy = ("numpy", "click", "rich", "sklearn", "uvloop", "microbatch.testing")
+        print([name for name in heavy if name in sys.modules])
+    """) == "[]"
+
+
+def test_what_is_left_when_a_loop_closes_is_collected() -> None:
+    assert run("""
+        import warnings, weakref
+        class Item:
+            pass
+
+        async def main():
+            batcher = Batcher(echo, max_latency=60)
+            ticket = batcher.submit_nowait(item := Item())
+            return weakref.ref(item)
+
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            item = asyncio.run(main())
+            gc.collect()
+        print(item() is None, [str(each.category.__name__) for each in caught])
+    """) == "True ['ResourceWarning']"

@@ -1,0 +1,421 @@
+"""Flushing, draining and closing; several loops, and none."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import threading
+from typing import Any
+
+import pytest
+
+from microbatch import Batcher, BatcherClosedError
+from microbatch.testing import RecordingHandler
+
+HOUR = 3600.0
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def turns(count: int = 8) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+# ------------------------------------------------------------------------------------------- drain
+async def test_drain_returns_when_all_is_settled_and_no_handler_runs() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2)
+    tickets = [batcher.submit(item) for item in range(5)]
+    await batcher.drain()
+    assert now() == 3.0
+    assert all(each.done() for each in tickets)
+    assert batcher.statistics().slots_busy == 0
+
+
+async def test_drain_of_an_idle_batcher_returns_at_once() -> None:
+    await Batcher(RecordingHandler()).drain()
+
+
+async def test_draining_items_do_not_wait_for_companions() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR)
+    ticket = batcher.submit(1)
+    await batcher.drain()
+    assert ticket.done()
+    assert now() == 0.0
+
+
+async def test_items_that_come_while_draining_do_not_wait_for_companions() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler(delay=1.0)
+    batcher = Batcher(handler, max_latency=HOUR, max_concurrent_batches=2)
+    batcher.submit(1)
+    draining = asyncio.create_task(batcher.drain())
+    await asyncio.sleep(0.5)
+    batcher.submit(2)
+    await draining
+    assert [call.started for call in handler.calls] == [0.0, 0.5]
+
+
+async def test_items_that_come_while_draining_with_all_slots_busy_go_next() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler(delay=1.0)
+    batcher = Batcher(handler, max_latency=HOUR)
+    batcher.submit(1)
+    draining = asyncio.create_task(batcher.drain())
+    await asyncio.sleep(0.5)
+    batcher.submit(2)
+    await draining
+    assert [call.started for call in handler.calls] == [0.0, 1.0]
+
+
+async def test_after_draining_items_wait_for_companions_again() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler()
+    batcher = Batcher(handler, max_latency=5.0)
+    await asyncio.gather(batcher.submit(1), batcher.drain())
+    await asyncio.sleep(1.0)
+    await batcher.submit(2)
+    assert [call.started for call in handler.calls] == [0.0, 6.0]
+
+
+async def test_a_drained_batcher_can_be_used_again() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    for item in range(3):
+        ticket = batcher.submit(item)
+        await batcher.drain()
+        assert await ticket == item
+
+
+async def test_several_may_drain_at_once_and_one_may_give_up() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=2.0))
+    batcher.submit(1)
+    first, second = asyncio.create_task(batcher.drain()), asyncio.create_task(batcher.drain())
+    await asyncio.sleep(1.0)
+    first.cancel()
+    await second
+    assert first.cancelled()
+    assert now() == 2.0
+
+
+async def test_drain_waits_for_a_handler_that_nobody_awaits_any_more() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler(delay=2.0)
+    batcher = Batcher(handler, cancel_abandoned=False)
+    ticket = batcher.submit(1)
+    await asyncio.sleep(1.0)
+    ticket.cancel()
+    await batcher.drain()
+    assert handler.calls[0].outcome == "returned"
+
+
+# ------------------------------------------------------------------------------------------ aclose
+async def test_aclose_answers_that_nothing_was_given_up() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2)
+    tickets = [batcher.submit(item) for item in range(5)]
+    assert await batcher.aclose() == 0
+    assert now() == 3.0
+    assert [each.result() for each in tickets] == list(range(5))
+
+
+async def test_aclose_within_its_timeout_gives_nothing_up() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0))
+    ticket = batcher.submit(1)
+    assert await batcher.aclose(timeout=5.0) == 0
+    assert now() == 1.0
+    assert ticket.result() == 1
+
+
+async def test_aclose_past_its_timeout_answers_how_many_were_given_up() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2, capacity=4)
+    tickets = [batcher.submit(item) for item in range(9)]
+    assert await batcher.aclose(timeout=1.5) == 7
+    assert now() == 1.5
+    assert [type(each.exception()) for each in tickets[2:]] == [BatcherClosedError] * 7
+    counted = batcher.statistics()
+    assert (counted.completed, counted.failed) == (2, 7)
+
+
+async def test_aclose_past_its_timeout_gives_up_what_a_submit_many_has_left() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2)
+    many = batcher.submit_many(range(6), return_exceptions=True)
+    assert await batcher.aclose(timeout=1.5) == 4
+    outcomes = await many
+    assert outcomes[:2] == [0, 1]
+    assert [type(each) for each in outcomes[2:]] == [BatcherClosedError] * 4
+
+
+async def test_aclose_waits_for_a_cancelled_handler_however_long_it_takes() -> None:
+    async def handler(items: list[int]) -> None:
+        try:
+            await asyncio.sleep(HOUR)
+        finally:
+            await asyncio.sleep(10.0)
+
+    batcher: Batcher[int, None] = Batcher(handler)
+    ticket = batcher.submit(1)
+    assert await batcher.aclose(timeout=1.0) == 1
+    assert now() == 11.0
+    assert isinstance(ticket.exception(), BatcherClosedError)
+
+
+async def test_aclose_twice_is_the_same_as_once() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    await batcher.submit(1)
+    assert await batcher.aclose() == 0
+    assert await batcher.aclose() == 0
+
+
+async def test_a_second_aclose_waits_for_the_same_end() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=10.0))
+    ticket = batcher.submit(1)
+    first = asyncio.create_task(batcher.aclose())
+    await asyncio.sleep(1.0)
+    assert await batcher.aclose(timeout=2.0) == 1
+    assert await first == 0
+    assert now() == 3.0
+    assert isinstance(ticket.exception(), BatcherClosedError)
+
+
+async def test_a_cancelled_aclose_leaves_the_batcher_closed_and_the_items_to_finish() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=10.0), max_latency=HOUR)
+    ticket = batcher.submit(1)
+    closing = asyncio.create_task(batcher.aclose())
+    await asyncio.sleep(1.0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    with pytest.raises(BatcherClosedError):
+        batcher.submit(2)
+    assert await ticket == 1
+    assert now() == 10.0
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error", "message"),
+    [
+        (-1, ValueError, "timeout must be >= 0, got -1"),
+        (-0.5, ValueError, "timeout must be >= 0, got -0.5"),
+        (math.nan, ValueError, "timeout must be a finite number of seconds, got nan"),
+        ("1", TypeError, "timeout must be a number of seconds, got '1'"),
+        (True, TypeError, "timeout must be a number of seconds, got True"),
+    ],
+)
+async def test_a_bad_timeout_of_aclose_is_named_and_leaves_the_batcher_open(
+    timeout: Any, error: type[Exception], message: str
+) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    with pytest.raises(error) as caught:
+        await batcher.aclose(timeout=timeout)
+    assert str(caught.value) == message
+    assert await batcher.submit(1) == 1
+
+
+# -------------------------------------------------------------------------------------- async with
+async def test_async_with_closes_in_the_end() -> None:
+    async with Batcher(RecordingHandler(delay=1.0)) as batcher:
+        ticket = batcher.submit(1)
+    assert ticket.done()
+    with pytest.raises(BatcherClosedError):
+        batcher.submit(2)
+
+
+async def test_async_with_finishes_items_when_its_body_fails() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0))
+    with pytest.raises(ZeroDivisionError):
+        async with batcher:
+            ticket = batcher.submit(1)
+            raise ZeroDivisionError
+    assert ticket.result() == 1
+
+
+# --------------------------------------------------------------------------------------- no loop
+METHODS = ["submit", "submit_nowait", "submit_many"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.usefixtures("tidy")
+def test_submitting_where_no_loop_runs_says_what_to_do(method: str) -> None:
+    batcher: Batcher[str, str] = Batcher(RecordingHandler())
+    with pytest.raises(RuntimeError) as caught:
+        getattr(batcher, method)("a")
+    assert str(caught.value).startswith(
+        "batcher 'recording' was used where no event loop runs: submit from a coroutine"
+    )
+
+
+@pytest.mark.usefixtures("tidy")
+def test_flushing_where_no_loop_runs_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match="used where no event loop runs"):
+        Batcher(RecordingHandler()).flush()
+
+
+@pytest.mark.usefixtures("tidy")
+def test_a_batcher_needs_no_loop_to_be_made_described_and_counted() -> None:
+    batcher: Batcher[str, str] = Batcher(RecordingHandler())
+    assert repr(batcher) == "<Batcher 'recording'>"
+    assert batcher.name == "recording"
+    assert batcher.options.max_batch_size == 64
+    assert batcher.statistics().submitted == 0
+
+
+# ----------------------------------------------------------------------------- one after the other
+def test_a_second_run_just_works(loop_kind: Any) -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler()
+    batcher = Batcher(handler)
+
+    async def main(item: int) -> int:
+        return await batcher.submit(item)
+
+    assert [loop_kind.run(main, item) for item in range(3)] == [0, 1, 2]
+    assert batcher.statistics().completed == 3
+    assert batcher.statistics().batches == {"natural": 3}
+
+
+def test_a_closed_batcher_stays_closed_on_the_next_loop(loop_kind: Any) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+
+    async def close() -> None:
+        await batcher.aclose()
+
+    async def use() -> None:
+        batcher.submit(1)
+
+    loop_kind.run(close)
+    with pytest.raises(BatcherClosedError):
+        loop_kind.run(use)
+
+
+def test_a_closed_batcher_is_closed_on_a_loop_that_rests(loop_kind: Any) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+
+    async def use() -> int:
+        return await batcher.submit(1)
+
+    async def close() -> None:
+        await batcher.aclose()
+
+    with loop_kind.open() as loop:
+        assert loop.run_until_complete(use()) == 1
+        with loop_kind.open() as other:
+            other.run_until_complete(close())
+        with pytest.raises(BatcherClosedError):
+            loop.run_until_complete(use())
+
+
+def test_a_loop_may_rest_with_items_pending(loop_kind: Any) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_latency=1.0)
+    tickets = []
+
+    async def start() -> None:
+        tickets.append(batcher.submit(1))
+
+    async def finish() -> int:
+        return await tickets[0]
+
+    with loop_kind.open() as loop:
+        loop.run_until_complete(start())
+        assert loop.run_until_complete(finish()) == 1
+
+
+def test_items_that_died_with_their_loop_are_warned_of_when_the_batcher_goes(
+    loop_kind: Any,
+) -> None:
+    async def leave() -> Batcher[int, int]:
+        batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR)
+        batcher.submit_many([1, 2])
+        return batcher
+
+    batcher = loop_kind.run(leave)
+    with pytest.warns(ResourceWarning, match="closed with 2 unsettled items of batcher 'recording'"):
+        del batcher
+        gc.collect()
+
+
+def test_items_of_a_batcher_that_went_before_its_loop_are_warned_of(loop_kind: Any) -> None:
+    async def leave() -> None:
+        Batcher(RecordingHandler(), max_latency=HOUR).submit_many([1, 2])
+
+    with pytest.warns(ResourceWarning, match="closed with 2 unsettled items of batcher 'recording'"):
+        loop_kind.run(leave)
+        gc.collect()
+
+
+# ------------------------------------------------------------------------------------ at the same time
+class InThread:
+    """Run a coroutine function on a loop of its own in a thread."""
+
+    def __init__(self, kind: Any, main: Any) -> None:
+        self.result: Any = None
+        self._thread = threading.Thread(target=self._run, args=(kind, main), daemon=True)
+        self._thread.start()
+
+    def _run(self, kind: Any, main: Any) -> None:
+        try:
+            self.result = kind.run(main)
+        except BaseException as error:
+            self.result = error
+
+    def join(self) -> Any:
+        self._thread.join(timeout=10)
+        assert not self._thread.is_alive()
+        return self.result
+
+
+def test_each_loop_has_a_queue_of_its_own(loop_kind: Any) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    async def handler(items: list[int]) -> list[int]:
+        seen.append((threading.get_ident(), items))
+        return items
+
+    batcher: Batcher[int, int] = Batcher(handler)
+
+    async def main() -> list[int]:
+        return await asyncio.gather(*(batcher.submit(threading.get_ident()) for _ in range(20)))
+
+    threads = [InThread(loop_kind, main) for _ in range(4)]
+    for results in [each.join() for each in threads]:
+        assert len(set(results)) == 1
+    for thread, items in seen:
+        assert set(items) == {thread}
+    assert batcher.statistics().completed == 80
+
+
+def close_from_here(loop_kind: Any, timeout: float | None) -> tuple[Any, int]:
+    """Have a loop in a thread wait for an hour, and close the batcher from another."""
+    started = threading.Event()
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=2 * HOUR)
+    stay = threading.Event()
+
+    async def main() -> int:
+        ticket = batcher.submit(1)
+        await turns()
+        loop = asyncio.get_running_loop()
+        closed = asyncio.Event()
+        watcher = threading.Thread(
+            target=lambda: (stay.wait(10), loop.call_soon_threadsafe(closed.set))
+        )
+        watcher.start()
+        started.set()
+        try:
+            return await ticket
+        finally:
+            await closed.wait()
+            watcher.join()
+
+    async def close() -> int:
+        return await batcher.aclose(timeout)
+
+    thread = InThread(loop_kind, main)
+    assert started.wait(10)
+    try:
+        abandoned = loop_kind.run(close)
+    finally:
+        stay.set()
+    return thread.join(), abandoned
+
+
+@pytest.mark.every_loop
+def test_aclose_closes_the_lanes_of_all_running_loops(request: Any, loop_kind: Any) -> None:
+    if "virtual" in request.node.name:
+        pytest.skip("a virtual clock jumps over the hour at once")
+    assert close_from_here(loop_kind, None) == (1, 0)

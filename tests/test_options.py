@@ -1,0 +1,186 @@
+"""Every wrong option is told at once: its name, the rule and the value."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import subprocess
+import sys
+from fractions import Fraction
+from typing import Any, get_type_hints
+
+import pytest
+
+from microbatch import Batcher, BatcherOptions, batched
+from microbatch._select import choose
+from microbatch.options import Options
+
+COUNTS = ["max_batch_size", "max_concurrent_batches", "capacity"]
+KIND = dict.fromkeys(COUNTS, "an integer") | {"capacity": "an integer or None"}
+WORDS = {
+    "overflow": "'wait', 'reject', 'drop_oldest'",
+    "ordering": "'unordered', 'ordered'",
+    "timeout_policy": "'partial', 'fail', a callable",
+}
+FIELDS = [field.name for field in dataclasses.fields(Options)]
+
+BAD: list[tuple[str, Any, type[Exception], str]] = [
+    *((name, value, ValueError, f"{name} must be >= 1, got {value}")
+      for name in COUNTS for value in (0, -1, -64)),
+    *((name, value, TypeError, f"{name} must be {KIND[name]}, got {value!r}")
+      for name in COUNTS for value in (True, False, 1.0, math.nan, math.inf, "8", [1])),
+    ("max_batch_size", None, TypeError, "max_batch_size must be an integer, got None"),
+    ("max_concurrent_batches", None, TypeError, "max_concurrent_batches must be an integer, got None"),
+    ("max_latency", -0.001, ValueError, "max_latency must be >= 0, got -0.001"),
+    ("max_latency", -1, ValueError, "max_latency must be >= 0, got -1"),
+    *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
+      for name in ("max_latency", "timeout") for value in (math.nan, math.inf, -math.inf)),
+    *((name, value, TypeError, f"{name} must be a number of seconds, got {value!r}")
+      for name in ("max_latency", "timeout") for value in (True, False, "1", [1], 1j)),
+    ("max_latency", None, TypeError, "max_latency must be a number of seconds, got None"),
+    ("timeout", 0, ValueError, "timeout must be > 0, got 0"),
+    ("timeout", 0.0, ValueError, "timeout must be > 0, got 0.0"),
+    ("timeout", -2.5, ValueError, "timeout must be > 0, got -2.5"),
+    *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
+      for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
+    *(("cancel_abandoned", value, TypeError, f"cancel_abandoned must be True or False, got {value!r}")
+      for value in (0, 1, None, "yes")),
+    *(("name", value, TypeError, f"name must be a string that is not empty, or None, got {value!r}")
+      for value in ("", 1, b"name")),
+]  # fmt: skip
+
+
+async def handler(items: list[int]) -> list[int]:
+    return items
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), BAD)
+def test_a_wrong_option_is_named_with_its_rule_and_value(
+    name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        Batcher(handler, **{name: value})
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("name", "value", "error", "message"), BAD[:3])
+def test_the_decorator_tells_the_same_before_it_decorates(
+    name: str, value: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error) as caught:
+        batched(**{name: value})
+    assert str(caught.value) == message
+
+
+def test_every_option_has_a_test_of_wrong_values() -> None:
+    assert {name for name, *_ in BAD} == set(FIELDS)
+
+
+def test_a_timeout_below_max_latency_would_make_every_item_late() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        Batcher(handler, max_latency=2.0, timeout=0.5)
+    assert str(caught.value) == (
+        "timeout must be >= max_latency (2.0), or items would be late before they are dispatched, "
+        "got 0.5"
+    )
+
+
+def test_a_timeout_that_equals_max_latency_is_allowed() -> None:
+    assert Batcher(handler, max_latency=2, timeout=2).options.timeout == 2.0
+
+
+def test_an_unknown_option_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="max_batchsize"):
+        Batcher(handler, max_batchsize=3)  # type: ignore[call-arg]
+
+
+def test_options_are_keyword_only() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Batcher(handler, 3)  # type: ignore[misc]
+
+
+def test_the_typed_dict_and_the_dataclass_have_the_same_options() -> None:
+    assert list(BatcherOptions.__annotations__) == FIELDS
+    assert get_type_hints(BatcherOptions) == get_type_hints(Options)
+    assert BatcherOptions.__required_keys__ == frozenset()
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    assert dataclasses.asdict(Options()) == {
+        "max_batch_size": 64,
+        "max_latency": 0.0,
+        "max_concurrent_batches": 1,
+        "capacity": 10_000,
+        "overflow": "wait",
+        "ordering": "unordered",
+        "timeout": None,
+        "timeout_policy": "partial",
+        "cancel_abandoned": True,
+        "name": None,
+    }
+
+
+def test_numbers_of_other_kinds_are_taken_for_what_they_are() -> None:
+    class Eight:
+        def __index__(self) -> int:
+            return 8
+
+    options = Batcher(
+        handler,
+        max_batch_size=Eight(),  # type: ignore[arg-type]
+        max_latency=Fraction(1, 4),  # type: ignore[arg-type]
+        timeout=1,
+    ).options
+    assert (options.max_batch_size, options.max_latency, options.timeout) == (8, 0.25, 1.0)
+    assert [type(each) for each in (options.max_batch_size, options.timeout)] == [int, float]
+
+
+def test_options_never_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Batcher(handler).options.max_batch_size = 3  # type: ignore[misc]
+
+
+def test_none_is_no_bound_on_capacity_and_no_timeout() -> None:
+    options = Batcher(handler, capacity=None, timeout=None, name=None).options
+    assert (options.capacity, options.timeout) == (None, None)
+
+
+# ------------------------------------------------------------------------------------------- names
+def test_a_batcher_is_named_after_its_handler_or_as_one_says() -> None:
+    assert Batcher(handler).name == "handler"
+    assert Batcher(handler, name="embeddings").name == "embeddings"
+    assert repr(Batcher(handler, name="embeddings")) == "<Batcher 'embeddings'>"
+
+
+# ---------------------------------------------------------------------------------- choosing a core
+def test_a_core_can_be_chosen_by_name() -> None:
+    assert choose("python") == "python"
+    assert choose("cython") == "cython"
+
+
+def test_the_automatic_choice_is_the_compiled_core_where_it_was_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert choose("auto") == "cython"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert choose("auto") == "python"
+
+
+def test_another_core_is_a_value_error() -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        choose("rust")
+    assert str(caught.value) == (
+        "MICROBATCH_CORE must be one of auto, cython, python, got 'rust'"
+    )
+
+
+@pytest.mark.parametrize("core", ["cython", "python"])
+def test_the_environment_chooses_the_core(core: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MICROBATCH_CORE", core)
+    program = "import microbatch; print(microbatch.Ticket.__module__)"
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == {"cython": "microbatch._core", "python": "microbatch._core_py"}[core]

@@ -1,0 +1,128 @@
+"""The types of batchers and tickets, for mypy --strict and for pyright."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+from microbatch import Batcher, BatcherOptions, BatcherStatistics, Ticket, batched
+
+
+async def a_list(texts: list[str]) -> list[int]:
+    raise NotImplementedError
+
+
+def in_a_thread(texts: Sequence[str]) -> Sequence[int]:
+    raise NotImplementedError
+
+
+async def with_errors(texts: list[str]) -> list[int | Exception]:
+    raise NotImplementedError
+
+
+async def an_array(texts: list[str]) -> npt.NDArray[np.float32]:
+    raise NotImplementedError
+
+
+async def nothing(texts: list[str]) -> None:
+    raise NotImplementedError
+
+
+async def of_one_result(texts: list[str]) -> int:
+    raise NotImplementedError
+
+
+class Handler:
+    async def __call__(self, texts: list[str]) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def method(self, texts: list[str]) -> list[int]:
+        raise NotImplementedError
+
+
+# -------------------------------------------------------------------------------------- inference
+assert_type(Batcher(a_list), Batcher[str, int])
+assert_type(Batcher(in_a_thread, max_batch_size=2), Batcher[str, int])
+assert_type(Batcher(with_errors), Batcher[str, int])
+assert_type(Batcher(an_array), Batcher[str, Any])
+assert_type(Batcher(nothing), Batcher[str, None])
+assert_type(Batcher(Handler()), Batcher[str, int])
+assert_type(Batcher(Handler().method), Batcher[str, int])
+
+Batcher(of_one_result)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(a_list, max_size=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+Batcher(a_list, overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+options: BatcherOptions = {"max_batch_size": 2, "timeout": None}
+assert_type(Batcher(a_list, **options), Batcher[str, int])
+
+
+# --------------------------------------------------------------------------------------- variance
+class Animal: ...
+
+
+class Cat(Animal): ...
+
+
+async def name(animals: list[Animal]) -> list[str]:
+    raise NotImplementedError
+
+
+async def breed(sizes: list[int]) -> list[Cat]:
+    raise NotImplementedError
+
+
+namer = Batcher(name)
+breeder = Batcher(breed)
+names_cats: Batcher[Cat, object] = namer
+breeds_animals: Batcher[int, Animal] = breeder
+decorated: Batcher[Cat, str] = batched()(name)
+breeds_cats: Batcher[int, Cat] = breeds_animals  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+names_anything: Batcher[object, str] = namer  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+# ----------------------------------------------------------------------------------------- results
+async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
+    ticket = batcher.submit("x", timeout=1)
+    assert_type(ticket, Ticket[int])
+    assert_type(await ticket, int)
+    assert_type(ticket.result(), int)
+    assert_type(ticket.exception(), BaseException | None)
+    assert_type(batcher.submit_nowait("x"), Ticket[int])
+
+    assert_type(batcher.submit_many(["x"]), Ticket[list[int]])
+    assert_type(await batcher.submit_many(("x",), return_exceptions=False), list[int])
+    many = batcher.submit_many({"x"}, return_exceptions=True)
+    assert_type(await many, list[int | Exception])
+    assert_type(await batcher.submit_many([], return_exceptions=exceptions), list[int | Exception])
+
+    assert_type(batcher.map(["x"]), AsyncIterator[int])
+    assert_type(batcher.map(["x"], ordering="unordered"), AsyncIterator[int])
+    every = batcher.map(batcher_source(), return_exceptions=True)
+    assert_type(every, AsyncIterator[int | Exception])
+
+    assert_type(await asyncio.gather(ticket, ticket), tuple[int, int])
+    assert_type(await asyncio.gather(*[ticket]), list[int])
+    assert_type(
+        await asyncio.gather(ticket, return_exceptions=True), tuple[int | BaseException]
+    )
+    assert_type(await asyncio.wait_for(ticket, 1), int)
+    assert_type(await asyncio.shield(ticket), int)
+    for first in asyncio.as_completed([ticket]):
+        assert_type(await first, int)
+
+    async with batcher as entered:
+        assert_type(entered, Batcher[str, int])
+    assert_type(await batcher.aclose(timeout=1.0), int)
+    assert_type(batcher.statistics(), BatcherStatistics)
+
+    batcher.submit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    batcher.submit_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    batcher.map([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+
+
+async def batcher_source() -> AsyncIterator[str]:
+    yield "x"
