@@ -2,14 +2,14 @@
 
 import os
 import sys
-from glob import glob
+from pathlib import Path
 
 from setuptools import Extension, setup
 
 CORE = Extension(
     "microbatch._core",
     ["microbatch/_core.pyx"],
-    depends=glob("microbatch/_native/*"),
+    depends=[str(path) for path in Path("microbatch/_native").iterdir()],
     include_dirs=["microbatch"],
     extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
 )

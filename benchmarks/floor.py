@@ -12,7 +12,7 @@ import platform
 import statistics
 import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,7 +87,7 @@ def setting() -> str:
     return (
         f"microbatch {version('microbatch')} ({CORE} core), "
         f"{platform.python_implementation()} {platform.python_version()}{uvloop}, "
-        f"{platform.system()} {platform.machine()}, {cpu()}, {date.today()}"
+        f"{platform.system()} {platform.machine()}, {cpu()}, {datetime.now(UTC).date()}"
     )
 
 

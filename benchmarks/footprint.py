@@ -9,7 +9,6 @@
 import argparse
 import asyncio
 import gc
-import os
 import resource
 import statistics
 import subprocess
@@ -33,7 +32,7 @@ def resident() -> int:
 
 def descriptors() -> int:
     """Count the open descriptors."""
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def wake_ups() -> int:
@@ -109,12 +108,12 @@ async def flat(count: int) -> str:
 def import_cost(repeat: int) -> str:
     """Import in fresh interpreters, with and without, in turn."""
     bare = "import asyncio, anyio"
-    costs = [
-        started(f"{bare}; import microbatch") - started(bare) for _ in range(repeat)
-    ]
+    costs = [started(f"{bare}; import microbatch") - started(bare) for _ in range(repeat)]
     loaded = subprocess.run(
         [sys.executable, "-c", "import microbatch, sys; print('numpy' in sys.modules)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     return (
         f"{statistics.median(costs) * 1e3:.1f} ms over asyncio and anyio, median of {repeat}; "

@@ -5,8 +5,8 @@ from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
 from microbatch.decorator import Batched, batched
 from microbatch.errors import (
-    BatchError,
     BatcherClosedError,
+    BatchError,
     BatchTimeoutError,
     CapacityError,
     HandlerCancelledError,

@@ -10,8 +10,8 @@ of every public name; ``_core_py.py`` says the same in plain Python.
 cimport cython
 from cpython.exc cimport PyErr_SetObject
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from cpython.object cimport PyObject, PyTypeObject, visitproc
-from cpython.ref cimport Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.object cimport PyObject, visitproc
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from types import GenericAlias
 
 import heapq
@@ -59,6 +59,7 @@ cdef extern from "_native/native.h":
     bint wakes_task "microbatch_wakes_task"(object) noexcept
     void set_await "microbatch_set_await"(object, iternextfunc, sendfunc)
     void set_call "microbatch_set_call"(object, ternaryfunc)
+    object new_like "microbatch_new_like"(object)
     int timer_open "microbatch_timer_open"() noexcept
     void timer_set "microbatch_timer_set"(int, double) noexcept
     void timer_close "microbatch_timer_close"(int) noexcept
@@ -82,8 +83,8 @@ cdef enum Overflow:
     REJECT
     DROP_OLDEST
 
-OVERFLOW = {"wait": WAIT, "reject": REJECT, "drop_oldest": DROP_OLDEST}
-UNSET = ...
+cdef dict OVERFLOW = {"wait": WAIT, "reject": REJECT, "drop_oldest": DROP_OLDEST}
+cdef object UNSET = ...               # a timeout that is not given
 
 include "_native/slots.pxi"
 include "_native/tickets.pxi"

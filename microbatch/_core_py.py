@@ -42,16 +42,17 @@ PENDING = (QUEUED, IN_FLIGHT)
 class _Entry:
     """Be one unsettled item, and know its ticket and where it is."""
 
-    __slots__ = ("home", "index", "item", "ticket")
+    __slots__ = ("home", "index", "item", "submitted", "ticket")
 
     def __init__(self, ticket: "Ticket", item: Any, index: int, home: "_Home") -> None:
         self.ticket = ticket
         self.item = item
         self.index = index  # among the items of its ticket
+        self.submitted = ticket.submitted
         self.home: _Home | None = home
 
     def settled(self) -> None:
-        """Leave home, and let go of everything."""
+        """Leave home, and let go of the ticket and the item."""
         del self.ticket, self.item
         self.home = None
 
@@ -249,8 +250,8 @@ class Flight(_Home):
 
     @property
     def waits(self) -> list[float]:
-        """Seconds from submission to departure, of each of ``items``."""
-        return [self.departed - entry.ticket.submitted for entry in self._here()]
+        """Seconds from submission to departure, of each item that departed."""
+        return [self.departed - entry.submitted for entry in self._entries]
 
     def resolve(
         self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
@@ -259,6 +260,8 @@ class Flight(_Home):
 
         An exception among them is a failure: its caller is given ``individual(exception)``.
         """
+        if len(results) != self.size:
+            raise ValueError(f"results must be {self.size} for this flight, got {len(results)}")
         for entry, value in zip(self._entries, results, strict=True):
             if entry.home is not self:
                 continue

@@ -34,4 +34,12 @@ CORE = choose(os.environ.get("MICROBATCH_CORE", "auto"))
 if TYPE_CHECKING or CORE == "cython":
     from microbatch._core import CallableFront, Flight, Front, Lane, Router, Ticket, TimerDescriptor
 else:
-    from microbatch._core_py import CallableFront, Flight, Front, Lane, Router, Ticket, TimerDescriptor
+    from microbatch._core_py import (
+        CallableFront,
+        Flight,
+        Front,
+        Lane,
+        Router,
+        Ticket,
+        TimerDescriptor,
+    )

@@ -2,9 +2,10 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from microbatch._select import Flight
+if TYPE_CHECKING:
+    from microbatch._select import Flight
 
 __all__ = ["Batch", "Reason", "current_batch"]
 

@@ -70,7 +70,7 @@ class Batcher(Front[T_contra, R_co]):
         self, handler: Callable[[list[Any]], Any], **options: Unpack[BatcherOptions]
     ) -> None:
         work = as_coroutine_function(handler)
-        checked = Options(**options)
+        checked = Options.of(options)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
 
     @property

@@ -1,14 +1,11 @@
 """``@batched``: a batch function that is called with one item at a time."""
 
-import functools
-import weakref
 from collections.abc import Callable
-from types import MethodType
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from microbatch._select import CallableFront, Lane, Router, Ticket
-from microbatch.batcher import Answer, Batcher, Silence
-from microbatch.definition import Definition, kind_of
+from microbatch._select import Ticket
+from microbatch.batcher import Answer, Silence
+from microbatch.callable import Batched
 from microbatch.handler import name_of
 from microbatch.options import BatcherOptions, Options
 
@@ -23,174 +20,6 @@ S = TypeVar("S")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
-
-
-class OwnDocstring:
-    """Be the ``__doc__`` of a class whose instances each have their function's."""
-
-    def __init__(self, of_the_class: str | None) -> None:
-        self._of_the_class = of_the_class
-
-    def __get__(self, instance: "Batched[..., Any, Any] | None", owner: type[Any]) -> str | None:
-        return self._of_the_class if instance is None else instance.definition.function.__doc__
-
-
-class Batched(
-    Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co], Generic[P, T_contra, R_co]
-):
-    """Be a batch function that is called with one item at a time: a Batcher that can be called.
-
-    The function takes one list for each of its parameters. A call takes one value for each, binds
-    keywords and defaults as Python does, and gives a Ticket for its own result. Where a whole item
-    is asked for, as by ``submit``, several parameters make a tuple.
-
-    In a class it is a method: each instance has a batcher of its own, which lives no longer than
-    the instance and what is submitted to it.
-    """
-
-    __doc__ = OwnDocstring(__doc__)  # pyright: ignore[reportAssignmentType]
-    definition: Definition
-
-    def __init__(self, function: Any, **options: Unpack[BatcherOptions]) -> None:
-        if isinstance(function, Batcher):
-            raise TypeError(f"{function.name!r} is batched already")
-        self.definition = definition = Definition.of(function, Options(**options), vars(self))
-        self.__module__ = getattr(definition.function, "__module__", __name__)
-        self.__isabstractmethod__ = getattr(function, "__isabstractmethod__", False)
-        self._set_router(Unbound(definition) if definition.is_method else definition.lanes())
-        if definition.in_class:  # what is put around it tells how it is called
-            self.set_call(0, None)
-        else:
-            self.set_call(definition.signature.arity, definition.signature.bind)
-
-    def _set_router(self, router: Router) -> None:
-        super(Batcher, self).__init__(router)
-
-    @property
-    def batcher(self) -> Self:
-        """The batcher behind the calls, which is this very object."""
-        return self
-
-    # ------------------------------------------------------------------------------ as a function
-    def __getattr__(self, name: str) -> Any:
-        function = self.definition.function
-        if name == "__wrapped__":
-            return function if self.instance is None else MethodType(function, self.instance)
-        if name in ("__name__", "__qualname__"):
-            return getattr(function, name)
-        if name in self.definition.attributes:
-            return self.definition.attributes[name]
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Batched) and other.router is self.router
-
-    def __hash__(self) -> int:
-        return hash(self.router)
-
-    def __reduce__(self) -> str | tuple[Any, ...]:
-        """Pickle it as functions and bound methods are: by name."""
-        if self.instance is not None:
-            return getattr, (self.instance, self.__name__)
-        return str(self.__qualname__)
-
-    # -------------------------------------------------------------------------------- in a class
-    def bind_to(self, instance: Any, owner: type[Any] | None) -> "Batched[P, T_contra, R_co]":
-        """Give the batcher of one instance, or of one class; called by the core."""
-        if self.definition.kind is staticmethod or self.instance is not None:
-            return self
-        if self.definition.kind is classmethod:
-            instance = instance.__class__ if owner is None else owner
-        elif instance is None:
-            return self._on_class
-        key = id(instance)
-        if key not in self.bound:
-            self.bound.setdefault(key, self._bound_to(self._refer(instance, key)))
-        front: Batched[P, T_contra, R_co] = self.bound[key]
-        return front.pinned(instance)
-
-    @functools.cached_property
-    def _on_class(self) -> "UnboundMethod[P, T_contra, R_co]":
-        return UnboundMethod(self)
-
-    def _bound_to(self, instance: "weakref.ref[Any]") -> Self:
-        front = type(self).__new__(type(self))
-        front.definition = self.definition
-        front._set_router(self.definition.bound_lanes(instance))
-        front.set_call(self.definition.bound_signature.arity, self.definition.bound_signature.bind)
-        return front
-
-    def _refer(self, instance: Any, key: int) -> "weakref.ref[Any]":
-        bound = self.bound
-        try:
-            return weakref.ref(instance, lambda _: bound.pop(key, None))
-        except TypeError:
-            raise TypeError(
-                f"{self.name!r} needs instances that can be weakly referenced: add '__weakref__' "
-                f"to the __slots__ of {type(instance).__qualname__}"
-            ) from None
-
-    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
-        """Call it as an outer staticmethod does, or since Python 3.13 an outer classmethod."""
-        if args and is_classmethod_of(args[0], self):
-            return self.__get__(args[0])(*args[1:], **kwargs)
-        self.router.here()  # tells that it is a method
-        signature = self.definition.signature
-        self.set_call(signature.arity, signature.bind)
-        return self(*args, **kwargs)
-
-
-class UnboundMethod(Batched[P, T_contra, R_co]):
-    """Be a method as its class has it: to be called with the instance in front."""
-
-    __doc__ = OwnDocstring(__doc__)  # pyright: ignore[reportAssignmentType]
-
-    def __init__(self, method: Batched[P, T_contra, R_co]) -> None:
-        self.__dict__.update(method.__dict__)
-        self.definition = method.definition
-        self._method = method
-        self._set_router(Unbound(method.definition))
-        self.set_call(0, None)
-
-    def bind_to(self, instance: Any, owner: type[Any] | None) -> Batched[P, T_contra, R_co]:
-        """Give the batcher of one instance."""
-        return self._method.__get__(instance, owner)
-
-    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
-        """Call it with the instance in front."""
-        if not args:
-            self.router.here()
-        return self._method.__get__(args[0])(*args[1:], **kwargs)
-
-
-class Unbound(Router):
-    """Be the lanes of a method that is not bound: there are none."""
-
-    def __init__(self, definition: Definition) -> None:
-        super().__init__(lambda: None)
-        self.name = definition.name
-        self.options = definition.options
-
-    def find_lane(self) -> Lane:
-        """Raise TypeError."""
-        raise TypeError(
-            f"{self.name!r} is a method: use it through an instance; "
-            "a class method needs @batched() above @classmethod"
-        )
-
-    def __getattr__(self, name: str) -> Callable[..., Lane]:
-        return lambda *_, **__: self.find_lane()
-
-
-def is_classmethod_of(kind: Any, function: object) -> bool:
-    """Tell whether ``kind`` is a class that has ``function`` wrapped as a classmethod."""
-    return isinstance(kind, type) and any(
-        kind_of(value) is classmethod and value.__func__ is function
-        for base in kind.__mro__
-        for value in vars(base).values()
-    )
 
 
 class BatchedMethod(Protocol[P, T_contra, R_co]):
@@ -332,5 +161,5 @@ def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Deco
     """
     if function is not None:
         raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")
-    Options(**options)
+    Options.of(options)
     return Decorator(options)

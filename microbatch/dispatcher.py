@@ -105,12 +105,14 @@ class Dispatcher:
 
     def _due(self) -> Reason | None:
         """Say why a batch should go now, or None when it should wait."""
-        lane, options = self.lane, self._options
-        queued = lane.queued
+        queued = self.lane.queued
         if queued >= self._full:
             return "size"
-        if not queued:
-            return None
+        return self._due_early() if queued else None
+
+    def _due_early(self) -> Reason | None:
+        """Say why a batch should go that is not full."""
+        lane, options = self.lane, self._options
         if options.capacity is not None and lane.unsettled >= options.capacity:
             return "capacity"
         if self._closing:
@@ -191,7 +193,11 @@ class Dispatcher:
         return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
 
     def _abandon(self, flight: Flight[Any]) -> None:
-        if self._options.cancel_abandoned and flight.task is not None:
+        if self._options.cancel_abandoned:
+            self._cancel(flight)
+
+    def _cancel(self, flight: Flight[Any]) -> None:
+        if flight.task is not None:  # an eager one may not have got so far
             flight.task.cancel()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
@@ -208,7 +214,7 @@ class Dispatcher:
         if self._options.timeout_policy == "fail":
             for flight in hit:
                 flight.fail(self._late_batch_error)
-                flight.task.cancel()
+                self._cancel(flight)
         if callable(self._options.timeout_policy):
             for flight in (queued, in_flight):
                 if flight.size:
@@ -230,8 +236,10 @@ class Dispatcher:
         )
 
     def _ask_policy(self, policy: Callable[[list[Any]], Any], flight: Flight[Any]) -> None:
+        items = flight.items  # as many as it answers for, whoever leaves before it is asked
+
         async def ask() -> Any:
-            answer = policy(flight.items)
+            answer = policy(items)
             return await answer if inspect.isawaitable(answer) else answer
 
         task = self.loop.create_task(ask(), name=self._name, context=Context())
@@ -317,8 +325,8 @@ class Dispatcher:
         if self.lane.unsettled and not self._loss_reported:
             self._loss_reported = True
             warnings.warn(
-                f"an event loop was closed with {self.lane.unsettled} unsettled items of batcher "
-                f"{self._name!r}; drain() or aclose() it before its loop ends",
+                f"an event loop was closed with unsettled items of batcher {self._name!r}: "
+                f"{self.lane.unsettled}; drain() or aclose() it before its loop ends",
                 ResourceWarning,
                 stacklevel=2,
                 source=self,

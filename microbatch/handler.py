@@ -39,7 +39,7 @@ def as_coroutine_function(handler: Callable[..., Any]) -> Callable[..., Coroutin
 
 def faces_of(handler: object) -> tuple[Any, ...]:
     """Give what may carry the mark of ``async def``: a function, or an instance's ``__call__``."""
-    return (handler, getattr(type(handler), "__call__", None))
+    return (handler, getattr(type(handler), "__call__", None))  # noqa: B004 (whose it is)
 
 
 def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:

@@ -57,9 +57,18 @@ class Options:
         one_of("ordering", self.ordering, get_args(Ordering))
         self._check_timeout()
         if not callable(self.timeout_policy):
-            one_of("timeout_policy", self.timeout_policy, ("partial", "fail", "a callable"))
+            one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         flag("cancel_abandoned", self.cancel_abandoned)
         text("name", self.name)
+
+    @classmethod
+    def of(cls, given: BatcherOptions) -> "Options":
+        """Check options that a user gave as keyword arguments; TypeError for one that is none."""
+        for name in given:
+            if name not in cls.__dataclass_fields__:
+                names = ", ".join(cls.__dataclass_fields__)
+                raise TypeError(f"there is no option {name!r}; the options are {names}")
+        return cls(**given)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -78,12 +87,12 @@ class Options:
         self._set("timeout", timeout)
 
 
-def count(name: str, value: object, kind: str = "an integer") -> int:
+def count(name: str, value: Any, kind: str = "an integer") -> int:
     """Give ``value`` as an int of at least 1."""
     if isinstance(value, bool):
         raise TypeError(f"{name} must be {kind}, got {value!r}")
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be {kind}, got {value!r}") from None
     if number < 1:
@@ -91,11 +100,11 @@ def count(name: str, value: object, kind: str = "an integer") -> int:
     return number
 
 
-def seconds(name: str, value: object, *, least: float = -math.inf) -> float:
+def seconds(name: str, value: Any, *, least: float = -math.inf) -> float:
     """Give ``value`` as a finite float of at least ``least``."""
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number of seconds, got {value!r}")
     if number < least:
@@ -115,8 +124,8 @@ def text(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a string that is not empty, or None, got {value!r}")
 
 
-def one_of(name: str, value: object, allowed: Sequence[str]) -> None:
-    """Raise ValueError unless ``value`` is one of the allowed words."""
-    if not isinstance(value, str) or value not in allowed:
-        words = ", ".join(repr(word) if " " not in word else word for word in allowed)
-        raise ValueError(f"{name} must be one of {words}, got {value!r}")
+def one_of(name: str, value: object, words: Sequence[str], *others: str) -> None:
+    """Raise ValueError unless ``value`` is one of the words; ``others`` would be allowed too."""
+    if not isinstance(value, str) or value not in words:
+        allowed = ", ".join([*map(repr, words), *others])
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

@@ -1,7 +1,8 @@
 """What a handler's answer means for each caller: results, or errors of their own."""
 
 import copy
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from types import MemberDescriptorType
 from typing import Any, TypeVar
 
@@ -18,23 +19,27 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     None stands for a None for each. Raises ResultCountError when the number differs, and
     BatchError when the answer is not a sequence at all.
     """
-    kind = answer.__class__
     if answer is None:
         return (None,) * size
-    if kind is not list and kind is not tuple:
-        if isinstance(answer, (str, bytes, bytearray, Mapping, Set)) or not (
-            hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
-        ):
-            raise BatchError(
-                f"handler {name!r} must return a sequence of results or None, "
-                f"got {kind.__qualname__}"
-            )
+    kind = answer.__class__
+    if kind is not list and kind is not tuple and not is_sequence(answer):
+        raise BatchError(
+            f"handler {name!r} must return a sequence of results or None, got {kind.__qualname__}"
+        )
     if len(answer) != size:
         raise ResultCountError(name, size, len(answer))
     results = tuple(answer)
     if len(results) != size:  # a length may count other things than what comes out
         raise ResultCountError(name, size, len(results))
     return results
+
+
+def is_sequence(answer: Any) -> bool:
+    """Tell whether an answer has a length and places; text and mappings are no sequences here."""
+    if isinstance(answer, (str, bytes, bytearray, Mapping, AbstractSet)):
+        return False
+    kind = answer.__class__
+    return hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
 
 
 def individual(error: BaseException) -> BaseException:

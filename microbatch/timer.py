@@ -77,7 +77,7 @@ class Timer:
             descriptor.close()
 
     def __del__(self) -> None:
-        if self._descriptor is not None and not self._loop.is_closed():
+        if self._descriptor is not None:
             forget(self._loop, self._descriptor)
 
     def _open(self) -> bool:
@@ -90,7 +90,9 @@ class Timer:
             return False
         fired = weakref.WeakMethod(self._fired)
         try:
-            self._context.copy().run(self._loop.add_reader, descriptor.fd, call_weakly, fired)
+            self._context.copy().run(
+                self._loop.add_reader, descriptor.fd, call_weakly, fired, descriptor
+            )
         except NotImplementedError:
             self._precise = False
             descriptor.close()
@@ -106,8 +108,11 @@ class Timer:
             callback()
 
 
-def call_weakly(method: "weakref.WeakMethod[Callable[[], None]]") -> None:
-    """Call a bound method unless its object is gone: a watched descriptor keeps nothing alive."""
+def call_weakly(method: "weakref.WeakMethod[Callable[[], None]]", _: TimerDescriptor) -> None:
+    """Call a bound method unless its object is gone.
+
+    What the loop watches keeps nothing alive but the descriptor, which must not be closed under it.
+    """
     function = method()
     if function is not None:
         function()
@@ -120,5 +125,7 @@ def forget(loop: asyncio.AbstractEventLoop, descriptor: TimerDescriptor) -> None
         loop.remove_reader(descriptor.fd)
         descriptor.close()
 
-    with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+    try:
         loop.call_soon_threadsafe(stop)
+    except RuntimeError:  # the loop is closed
+        descriptor.close()

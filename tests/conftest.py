@@ -87,7 +87,7 @@ if uvloop is not None:
     EVERY += kinds("uvloop-plain", uv_loop, debug=False, eager_from=uv_eager)
 
 
-# ------------------------------------------------------------------------------- running the tests
+# -------------------------------------------------------------------------------- running the tests
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "every_loop: run on uvloop too, and with debug mode off")
 
@@ -128,7 +128,7 @@ async def leaving_nothing(test: Callable[..., Awaitable[None]], arguments: dict[
         assert list(loop._ready) == []
 
 
-# -------------------------------------------------------------------------------- leaving nothing
+# ---------------------------------------------------------------------------------- leaving nothing
 @pytest.fixture
 def loop_kind(request: pytest.FixtureRequest, tidy: None) -> LoopKind:
     """The kind of loop that an ``async def`` test runs on, or that another one opens."""
@@ -146,7 +146,8 @@ def tidy(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
         assert len(leaked_since(before)) == 0
     for lanes in batchers:
         check_accounts(lanes)
-    assert [each.getMessage() for each in caplog.get_records("call") if each.name == "asyncio"] == []
+    complaints = [each for each in caplog.get_records("call") if each.name == "asyncio"]
+    assert [each.getMessage() for each in complaints] == []
 
 
 def remember_batchers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[Lanes]:

@@ -27,7 +27,7 @@ def held() -> RecordingHandler[Any, Any]:
     return handler
 
 
-# ------------------------------------------------------------------------------------------- wait
+# --------------------------------------------------------------------------------------------- wait
 async def test_items_beyond_capacity_wait_for_admission_in_order() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(delay=1.0)
     batcher = Batcher(handler, max_batch_size=2, capacity=3)
@@ -118,7 +118,7 @@ async def test_the_timeout_of_an_admitted_item_still_runs_from_its_submission() 
     assert handler.items == [1, 2]
 
 
-# ----------------------------------------------------------------------------------------- reject
+# ------------------------------------------------------------------------------------------- reject
 async def test_reject_refuses_at_capacity_at_once(held: Any) -> None:
     batcher: Batcher[int, int] = Batcher(held, capacity=2, overflow="reject")
     tickets = [batcher.submit(1), batcher.submit(2)]
@@ -147,7 +147,7 @@ async def test_reject_refuses_a_submit_many_as_a_whole(held: Any) -> None:
     assert await many == [5, 6]
 
 
-# ------------------------------------------------------------------------------------ drop_oldest
+# -------------------------------------------------------------------------------------- drop_oldest
 async def test_drop_oldest_fails_the_oldest_queued_item(held: Any) -> None:
     batcher: Batcher[int, int] = Batcher(held, max_batch_size=1, capacity=3, overflow="drop_oldest")
     flying, oldest, newer = (batcher.submit(item) for item in (1, 2, 3))
@@ -197,7 +197,7 @@ async def test_a_dropped_item_of_submit_many_fails_it(held: Any) -> None:
     assert result == 2
 
 
-# ---------------------------------------------------------------------------------- submit_nowait
+# ------------------------------------------------------------------------------------ submit_nowait
 async def test_submit_nowait_gives_a_ticket_while_there_is_room() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler())
     assert await batcher.submit_nowait(1) == 1
@@ -208,7 +208,7 @@ async def test_submit_nowait_gives_a_ticket_while_there_is_room() -> None:
 async def test_submit_nowait_never_waits_for_admission(held: Any, overflow: Any) -> None:
     batcher: Batcher[int, int] = Batcher(held, capacity=1, overflow=overflow)
     first = batcher.submit_nowait(1)
-    with pytest.raises(CapacityError, match="has no room for 1 more: capacity is 1, 1 items are"):
+    with pytest.raises(CapacityError, match=r"has no room for 1 more: capacity is 1, 1 items are"):
         batcher.submit_nowait(2)
     held.release()
     assert await first == 1
@@ -232,7 +232,7 @@ async def test_submit_nowait_to_a_closed_batcher_says_that_it_is_closed() -> Non
     assert batcher.statistics().rejected == 1
 
 
-# ------------------------------------------------------------------------------------ submit_many
+# -------------------------------------------------------------------------------------- submit_many
 async def test_submit_many_gives_the_results_in_the_order_of_the_items() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(lambda items: [i * 10 for i in items])
     batcher = Batcher(handler, max_batch_size=3, max_concurrent_batches=2)
@@ -265,7 +265,7 @@ async def test_submit_many_raises_the_first_failure_in_the_order_of_the_items() 
         odd_ones_fail, delay=lambda items: 1.0 / (1 + items[0])
     )
     batcher = Batcher(handler, max_batch_size=2, max_concurrent_batches=9)
-    with pytest.raises(ValueError, match="^1$"):
+    with pytest.raises(ValueError, match=r"^1$"):
         await batcher.submit_many(range(6))
     assert handler.calls[-1].items == (4, 5)
     assert batcher.statistics().failed == 3

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.binding import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
@@ -65,7 +67,7 @@ def function_of(given: list[Parameter]) -> Callable[..., Any]:
     optional = [each for each in given if each.default is not each.empty]
     function.__defaults__ = tuple(p.default for p in optional if p.kind is not p.KEYWORD_ONLY)
     function.__kwdefaults__ = {p.name: p.default for p in optional if p.kind is p.KEYWORD_ONLY}
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 @st.composite
@@ -142,7 +144,7 @@ def test_self_is_left_out() -> None:
 
 def test_names_that_python_mangles() -> None:
     class Model:
-        def embed(self, __texts: list[str], sizes: list[int]) -> None: ...
+        def embed(self, __texts: list[str], sizes: list[int]) -> None: ...  # noqa: PYI063
 
     assert Signature.of(Model.embed, skip_first=True).bind("x", sizes=1) == ("x", 1)
 
@@ -156,7 +158,7 @@ def test_a_partial_has_the_parameters_that_are_left() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda: [], r"a batched function must take a list of items, got <lambda>\(\)"),
+        (lambda: 3, r"a batched function must take a list of items, got <lambda>\(\)"),
         (lambda *rows: rows, r"a batched function must name its parameters, .* takes \*rows"),
         (lambda a, **rows: a, r"a batched function must name its parameters, .* takes \*\*rows"),
         (min, "a batched function must have a signature that can be read, got <built-in .*>"),

@@ -25,7 +25,7 @@ async def turns(count: int = 8) -> None:
         await asyncio.sleep(0)
 
 
-# ------------------------------------------------------------------------------------------- drain
+# -------------------------------------------------------------------------------------------- drain
 async def test_drain_returns_when_all_is_settled_and_no_handler_runs() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2)
     tickets = [batcher.submit(item) for item in range(5)]
@@ -97,6 +97,13 @@ async def test_several_may_drain_at_once_and_one_may_give_up() -> None:
     assert now() == 2.0
 
 
+async def test_drain_returns_even_when_a_callback_of_the_last_item_flushes() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    batcher.submit(1).add_done_callback(lambda _: batcher.flush())
+    await batcher.drain()
+    assert batcher.statistics().completed == 1
+
+
 async def test_drain_waits_for_a_handler_that_nobody_awaits_any_more() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(delay=2.0)
     batcher = Batcher(handler, cancel_abandoned=False)
@@ -107,7 +114,7 @@ async def test_drain_waits_for_a_handler_that_nobody_awaits_any_more() -> None:
     assert handler.calls[0].outcome == "returned"
 
 
-# ------------------------------------------------------------------------------------------ aclose
+# ------------------------------------------------------------------------------------------- aclose
 async def test_aclose_answers_that_nothing_was_given_up() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2)
     tickets = [batcher.submit(item) for item in range(5)]
@@ -209,7 +216,7 @@ async def test_a_bad_timeout_of_aclose_is_named_and_leaves_the_batcher_open(
     assert await batcher.submit(1) == 1
 
 
-# -------------------------------------------------------------------------------------- async with
+# --------------------------------------------------------------------------------------- async with
 async def test_async_with_closes_in_the_end() -> None:
     async with Batcher(RecordingHandler(delay=1.0)) as batcher:
         ticket = batcher.submit(1)
@@ -220,14 +227,19 @@ async def test_async_with_closes_in_the_end() -> None:
 
 async def test_async_with_finishes_items_when_its_body_fails() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0))
-    with pytest.raises(ZeroDivisionError):
+    tickets = []
+
+    async def fail() -> None:
         async with batcher:
-            ticket = batcher.submit(1)
+            tickets.append(batcher.submit(1))
             raise ZeroDivisionError
-    assert ticket.result() == 1
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert tickets[0].result() == 1
 
 
-# --------------------------------------------------------------------------------------- no loop
+# ------------------------------------------------------------------------------------------ no loop
 METHODS = ["submit", "submit_nowait", "submit_many"]
 
 
@@ -257,7 +269,7 @@ def test_a_batcher_needs_no_loop_to_be_made_described_and_counted() -> None:
     assert batcher.statistics().submitted == 0
 
 
-# ----------------------------------------------------------------------------- one after the other
+# ------------------------------------------------------------------------------ one after the other
 def test_a_second_run_just_works(loop_kind: Any) -> None:
     handler: RecordingHandler[int, int] = RecordingHandler()
     batcher = Batcher(handler)
@@ -324,22 +336,29 @@ def test_items_that_died_with_their_loop_are_warned_of_when_the_batcher_goes(
         batcher.submit_many([1, 2])
         return batcher
 
-    batcher = loop_kind.run(leave)
-    with pytest.warns(ResourceWarning, match="closed with 2 unsettled items of batcher 'recording'"):
-        del batcher
+    batchers = [loop_kind.run(leave)]
+
+    def forget() -> None:
+        batchers.clear()
         gc.collect()
+
+    with pytest.warns(ResourceWarning, match="closed with unsettled items of batcher .*: 2; "):
+        forget()
 
 
 def test_items_of_a_batcher_that_went_before_its_loop_are_warned_of(loop_kind: Any) -> None:
     async def leave() -> None:
         Batcher(RecordingHandler(), max_latency=HOUR).submit_many([1, 2])
 
-    with pytest.warns(ResourceWarning, match="closed with 2 unsettled items of batcher 'recording'"):
+    def run_and_collect() -> None:
         loop_kind.run(leave)
         gc.collect()
 
+    with pytest.warns(ResourceWarning, match="closed with unsettled items of batcher .*: 2; "):
+        run_and_collect()
 
-# ------------------------------------------------------------------------------------ at the same time
+
+# --------------------------------------------------------------------------------- at the same time
 class InThread:
     """Run a coroutine function on a loop of its own in a thread."""
 

@@ -31,7 +31,7 @@ def starts_of(handler: RecordingHandler[Any, Any]) -> list[float]:
     return [round(call.started, 6) for call in handler.calls]
 
 
-# ---------------------------------------------------------------------------------------- triggers
+# ----------------------------------------------------------------------------------------- triggers
 async def test_a_full_batch_goes_at_once() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler()
     batcher = Batcher(handler, max_batch_size=3, max_latency=HOUR)
@@ -167,7 +167,7 @@ async def test_statistics_are_a_snapshot() -> None:
         before.batches["size"] = 1  # type: ignore[index]
 
 
-# ------------------------------------------------------------------------------------ late binding
+# ------------------------------------------------------------------------------------- late binding
 async def test_batches_that_form_late_need_few_calls_and_short_waits() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(delay=0.1)
     batcher = Batcher(handler, max_batch_size=32, max_latency=0.01)
@@ -261,7 +261,7 @@ async def test_a_handler_may_submit_to_its_own_batcher() -> None:
     assert batcher.statistics().calls == 4
 
 
-# ------------------------------------------------------------------------ cancelled, expired: gone
+# ------------------------------------------------------------------------- cancelled, expired: gone
 async def test_cancelled_items_do_not_count_towards_the_size_of_a_batch() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler()
     batcher = Batcher(handler, max_batch_size=3, max_latency=HOUR)

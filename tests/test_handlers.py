@@ -41,7 +41,7 @@ async def outcomes(batcher: Batcher[Any, Any], items: Any = (1, 2)) -> list[Any]
     return await asyncio.gather(*map(batcher.submit, items), return_exceptions=True)
 
 
-# ------------------------------------------------------------------------------- kinds of handlers
+# -------------------------------------------------------------------------------- kinds of handlers
 async def double(items: list[int]) -> list[int]:
     return [item * 2 for item in items]
 
@@ -180,7 +180,7 @@ async def test_a_handler_may_change_its_list() -> None:
     assert await outcomes(Batcher(handler), range(3)) == [0, 1, 2]
 
 
-# ---------------------------------------------------------------------------------------- answers
+# ------------------------------------------------------------------------------------------ answers
 class Sized:
     """What numpy arrays and tensors have in common: a length, and rows by number."""
 
@@ -277,7 +277,7 @@ async def test_a_sequence_that_raises_fails_each_caller() -> None:
     assert [type(each) for each in errors] == [ZeroDivisionError] * 2
 
 
-# ------------------------------------------------------------------------------ exceptions at places
+# ----------------------------------------------------------------------------- exceptions at places
 async def test_an_exception_at_a_place_is_raised_to_that_caller_alone() -> None:
     original = KeyError("three")
     first, second, third = await outcomes(answering([1, original, 3]), range(3))
@@ -307,7 +307,7 @@ async def test_a_request_to_stop_at_a_place_stops_nobody(request_: BaseException
     assert result == 2
 
 
-# --------------------------------------------------------------------------- copies of exceptions
+# ----------------------------------------------------------------------------- copies of exceptions
 class Rich(Exception):
     """One whose parameters are not its args."""
 
@@ -441,7 +441,7 @@ async def test_tracebacks_do_not_grow_however_often_a_ticket_is_awaited() -> Non
     assert depths[0] == depths[1] == depths[2]
 
 
-# ----------------------------------------------------------------------------------------- threads
+# ------------------------------------------------------------------------------------------ threads
 class Gate:
     """Hold a handler in its thread until a test lets it go on."""
 
@@ -530,6 +530,20 @@ async def test_a_call_that_is_cancelled_twice_still_waits_for_its_thread() -> No
     assert await closing == 0
 
 
+def test_the_end_of_a_loop_does_not_wait_for_a_thread(loop_kind: Any) -> None:
+    gate = Gate()
+    batcher = Batcher(gate)
+    tickets = []
+
+    async def leave() -> None:
+        tickets.append(batcher.submit(1))
+        await gate.until_entered()
+
+    loop_kind.run(leave)
+    assert isinstance(tickets[0].exception(), HandlerCancelledError)
+    gate.leave.set()
+
+
 async def test_an_exception_in_a_thread_reaches_each_caller() -> None:
     def handler(items: list[int]) -> None:
         raise ZeroDivisionError("thread")
@@ -550,7 +564,7 @@ async def test_stop_iteration_in_a_thread_is_a_runtime_error_as_in_a_coroutine()
         assert [type(error) for error in errors] == [RuntimeError] * 2
 
 
-# ---------------------------------------------------------------------------------------- contexts
+# ----------------------------------------------------------------------------------------- contexts
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
 
 
@@ -612,7 +626,7 @@ async def test_callers_and_callbacks_run_in_their_own_contexts() -> None:
     assert seen == {"a": "a", "b": "b"}
 
 
-# ----------------------------------------------------------------------------------- current_batch
+# ------------------------------------------------------------------------------------ current_batch
 @pytest.mark.parametrize("in_thread", [False, True], ids=["async def", "def"])
 async def test_a_handler_may_ask_about_its_batch(in_thread: bool) -> None:
     seen = []
@@ -630,7 +644,12 @@ async def test_a_handler_may_ask_about_its_batch(in_thread: bool) -> None:
     await asyncio.sleep(0.25)
     await asyncio.gather(first, batcher.submit(2))
     (batch,) = seen
-    assert (batch.name, batch.size, batch.reason, batch.waits) == ("mine", 2, "latency", (1.0, 0.75))
+    assert (batch.name, batch.size, batch.reason, batch.waits) == (
+        "mine",
+        2,
+        "latency",
+        (1.0, 0.75),
+    )
 
 
 async def test_what_a_handler_calls_and_starts_may_ask_about_the_batch_too() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BatchTimeoutError, CapacityError
 from microbatch.testing import RecordingHandler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
 
 
 async def turns(count: int = 8) -> None:
@@ -19,8 +21,12 @@ async def turns(count: int = 8) -> None:
         await asyncio.sleep(0)
 
 
-async def collect(results: AsyncIterator[Any]) -> list[Any]:
-    return [each async for each in results]
+async def collect(results: AsyncIterator[Any], into: list[Any] | None = None) -> list[Any]:
+    """Give all results; what came before a failure is in ``into`` then."""
+    got = [] if into is None else into
+    async for each in results:
+        got.append(each)
+    return got
 
 
 async def counting(count: int, *, pause: float = 0.0) -> AsyncIterator[int]:
@@ -34,7 +40,7 @@ def tenfold(items: list[int]) -> list[int]:
     return [item * 10 for item in items]
 
 
-# ----------------------------------------------------------------------------------------- results
+# ------------------------------------------------------------------------------------------ results
 async def test_map_yields_the_results_of_an_iterable_in_order() -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(tenfold)
     batcher = Batcher(handler, max_batch_size=4)
@@ -73,16 +79,15 @@ async def test_unordered_map_yields_results_as_they_are_ready() -> None:
 
 
 async def test_falsy_items_and_results_are_results() -> None:
-    batcher: Batcher[Any, Any] = Batcher(RecordingHandler(lambda items: list(items)))
+    batcher: Batcher[Any, Any] = Batcher(RecordingHandler(list))
     values = [None, 0, "", [], False]
     assert await collect(batcher.map(values)) == values
 
 
 async def test_map_yields_while_the_source_goes_on() -> None:
     batcher = Batcher(RecordingHandler(tenfold))
-    got = []
-    async for result in batcher.map(counting(3, pause=1.0)):
-        got.append((result, asyncio.get_running_loop().time()))
+    now = asyncio.get_running_loop().time
+    got = [(result, now()) async for result in batcher.map(counting(3, pause=1.0))]
     assert got == [(0, 1.0), (10, 2.0), (20, 3.0)]
 
 
@@ -106,7 +111,7 @@ async def test_map_works_on_every_loop() -> None:
     assert sorted(await collect(unordered)) == list(range(0, 100, 10))
 
 
-# -------------------------------------------------------------------------------------- read-ahead
+# --------------------------------------------------------------------------------------- read-ahead
 class Watched:
     """A source that knows how far it was read."""
 
@@ -189,17 +194,16 @@ async def test_a_window_of_one_goes_on() -> None:
     assert await collect(batcher.map(counting(3))) == [0, 10, 20]
 
 
-# ---------------------------------------------------------------------------------------- failures
+# ----------------------------------------------------------------------------------------- failures
 def fail_on_three(items: list[int]) -> list[Any]:
     return [ValueError(item) if item == 3 else item for item in items]
 
 
 async def test_a_failed_item_is_raised_in_its_turn() -> None:
     batcher = Batcher(RecordingHandler(fail_on_three))
-    got = []
-    with pytest.raises(ValueError, match="^3$"):
-        async for result in batcher.map(range(6)):
-            got.append(result)
+    got: list[Any] = []
+    with pytest.raises(ValueError, match=r"^3$"):
+        await collect(batcher.map(range(6)), got)
     assert got == [0, 1, 2]
 
 
@@ -208,7 +212,7 @@ async def test_what_is_outstanding_after_a_failure_is_cancelled() -> None:
         fail_on_three, delay=lambda items: 1.0 + items[0]
     )
     batcher = Batcher(handler, max_batch_size=4, max_concurrent_batches=2)
-    with pytest.raises(ValueError, match="^3$"):
+    with pytest.raises(ValueError, match=r"^3$"):
         await collect(batcher.map(range(100)))
     await turns()
     now = batcher.statistics()
@@ -240,10 +244,9 @@ async def test_a_source_that_fails_raises_after_what_came_before_it(
     source: Any, return_exceptions: bool
 ) -> None:
     batcher = Batcher(RecordingHandler(tenfold, delay=1.0))
-    got = []
-    with pytest.raises(ZeroDivisionError, match="^source$"):
-        async for result in batcher.map(source(), return_exceptions=return_exceptions):
-            got.append(result)
+    got: list[Any] = []
+    with pytest.raises(ZeroDivisionError, match=r"^source$"):
+        await collect(batcher.map(source(), return_exceptions=return_exceptions), got)
     assert got == [0, 10, 20]
 
 
@@ -292,8 +295,7 @@ async def test_a_batcher_that_closes_under_a_map_finishes_what_it_had() -> None:
     got = [await anext(results)]
     closing = asyncio.create_task(batcher.aclose())
     with pytest.raises(BatcherClosedError):
-        async for result in results:
-            got.append(result)
+        await collect(results, got)
     await closing
     assert got == list(range(len(got)))
     assert len(got) >= 4

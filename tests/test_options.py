@@ -30,8 +30,8 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
       for name in COUNTS for value in (0, -1, -64)),
     *((name, value, TypeError, f"{name} must be {KIND[name]}, got {value!r}")
       for name in COUNTS for value in (True, False, 1.0, math.nan, math.inf, "8", [1])),
-    ("max_batch_size", None, TypeError, "max_batch_size must be an integer, got None"),
-    ("max_concurrent_batches", None, TypeError, "max_concurrent_batches must be an integer, got None"),
+    *((name, None, TypeError, f"{name} must be an integer, got None")
+      for name in ("max_batch_size", "max_concurrent_batches")),
     ("max_latency", -0.001, ValueError, "max_latency must be >= 0, got -0.001"),
     ("max_latency", -1, ValueError, "max_latency must be >= 0, got -1"),
     *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
@@ -44,10 +44,10 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("timeout", -2.5, ValueError, "timeout must be > 0, got -2.5"),
     *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
-    *(("cancel_abandoned", value, TypeError, f"cancel_abandoned must be True or False, got {value!r}")
-      for value in (0, 1, None, "yes")),
-    *(("name", value, TypeError, f"name must be a string that is not empty, or None, got {value!r}")
-      for value in ("", 1, b"name")),
+    *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
+      for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
+    *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
+      for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def test_none_is_no_bound_on_capacity_and_no_timeout() -> None:
     assert (options.capacity, options.timeout) == (None, None)
 
 
-# ------------------------------------------------------------------------------------------- names
+# -------------------------------------------------------------------------------------------- names
 def test_a_batcher_is_named_after_its_handler_or_as_one_says() -> None:
     assert Batcher(handler).name == "handler"
     assert Batcher(handler, name="embeddings").name == "embeddings"
@@ -171,9 +171,7 @@ def test_the_automatic_choice_is_the_compiled_core_where_it_was_built(
 def test_another_core_is_a_value_error() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         choose("rust")
-    assert str(caught.value) == (
-        "MICROBATCH_CORE must be one of auto, cython, python, got 'rust'"
-    )
+    assert str(caught.value) == "MICROBATCH_CORE must be one of auto, cython, python, got 'rust'"
 
 
 @pytest.mark.parametrize("core", ["cython", "python"])
@@ -183,4 +181,5 @@ def test_the_environment_chooses_the_core(core: str, monkeypatch: pytest.MonkeyP
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert answer.stdout.strip() == {"cython": "microbatch._core", "python": "microbatch._core_py"}[core]
+    module = {"cython": "microbatch._core", "python": "microbatch._core_py"}[core]
+    assert answer.stdout.strip() == module

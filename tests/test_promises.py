@@ -56,7 +56,7 @@ class Trouble(Exception):
     """What a handler raises."""
 
 
-# ------------------------------------------------------------------- one caller cancelled, queued
+# --------------------------------------------------------------------- one caller cancelled, queued
 async def queue_behind_a_busy_slot(
     handler: RecordingHandler[Any, Any], items: str
 ) -> tuple[asyncio.Task[Any], list[asyncio.Task[Any]]]:
@@ -94,7 +94,7 @@ async def test_the_handler_never_sees_the_item_of_a_caller_cancelled_while_queue
     assert [call.items for call in handler.calls] == [("x",), ("a", "c")]
 
 
-# ---------------------------------------------------------------- one caller cancelled, in flight
+# ------------------------------------------------------------------ one caller cancelled, in flight
 async def test_a_caller_cancelled_in_flight_gets_cancelled_error_at_once() -> None:
     handler = held()
     a, b = await callers(Batcher(handler), "ab")
@@ -126,7 +126,7 @@ async def test_the_handler_runs_on_when_one_caller_is_cancelled_in_flight() -> N
     assert [(call.items, call.outcome) for call in handler.calls] == [(("a", "b"), "returned")]
 
 
-# ------------------------------------------------------------------------- every caller cancelled
+# --------------------------------------------------------------------------- every caller cancelled
 async def test_every_caller_of_a_cancelled_batch_gets_cancelled_error() -> None:
     tasks = await callers(Batcher(held()), "abc")
     for task in tasks:
@@ -198,7 +198,7 @@ async def test_what_an_abandoned_handler_still_answers_or_raises_goes_nowhere() 
     assert batcher.statistics().slots_busy == 0
 
 
-# --------------------------------------------------------------------------------- handler raises
+# ----------------------------------------------------------------------------------- handler raises
 def raising(error: Callable[[], BaseException], **options: Any) -> Batcher[str, str]:
     async def handler(items: list[str]) -> list[str]:
         raise error()
@@ -246,7 +246,7 @@ async def test_a_handler_whose_task_is_cancelled_from_outside_never_cancels_its_
     assert [type(each) for each in errors] == [HandlerCancelledError] * 2
 
 
-# ------------------------------------------------------------------------------ wrong result count
+# ------------------------------------------------------------------------------- wrong result count
 async def test_a_wrong_result_count_raises_an_error_with_both_numbers() -> None:
     async def handler(items: list[str]) -> list[str]:
         return ["only"]
@@ -403,7 +403,7 @@ async def test_aclose_that_times_out_cancels_the_handler_and_waits_for_its_end()
     await outcomes(tasks)
 
 
-# -------------------------------------------------------------- the loop closes with items pending
+# --------------------------------------------------------------- the loop closes with items pending
 def test_a_loop_that_closes_with_items_pending_gives_a_resource_warning_with_the_count(
     loop_kind: Any,
 ) -> None:
@@ -419,7 +419,7 @@ def test_a_loop_that_closes_with_items_pending_gives_a_resource_warning_with_the
 
     loop_kind.run(leave)
     message = (
-        r"^an event loop was closed with 3 unsettled items of batcher 'recording'; "
+        r"^an event loop was closed with unsettled items of batcher 'recording': 3; "
         r"drain\(\) or aclose\(\) it before its loop ends$"
     )
     with pytest.warns(ResourceWarning, match=message):
@@ -441,7 +441,7 @@ def test_the_loop_after_one_that_closed_with_items_pending_starts_clean(loop_kin
         return [await each for each in tickets]
 
     loop_kind.run(leave)
-    with pytest.warns(ResourceWarning, match="1 unsettled"):
+    with pytest.warns(ResourceWarning, match="unsettled items of batcher .*: 1; "):
         assert loop_kind.run(use) == ["b", "c"]
     assert batcher.statistics().cancelled == 1
 

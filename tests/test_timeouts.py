@@ -28,7 +28,7 @@ def kinds_of(values: list[Any]) -> list[type]:
     return [type(each) for each in values]
 
 
-# ---------------------------------------------------------------------------------------- partial
+# ------------------------------------------------------------------------------------------ partial
 async def test_a_late_item_in_flight_raises_batch_timeout_error_on_time() -> None:
     batcher: Batcher[int, int] = Batcher(slow(), timeout=2.0)
     message = r"^an item of batcher 'recording' passed its timeout of 2 s while it was in flight$"
@@ -96,7 +96,7 @@ async def test_a_result_in_time_is_no_timeout() -> None:
     assert batcher.statistics().late == 0
 
 
-# ------------------------------------------------------------------------------ overrides per item
+# ------------------------------------------------------------------------------- overrides per item
 async def test_an_items_own_timeout_is_shorter_or_longer_than_the_options() -> None:
     batcher: Batcher[int, int] = Batcher(slow(3.0), timeout=2.0)
     start = [batcher.submit(1, timeout=1.0), batcher.submit(2), batcher.submit(3, timeout=4.0)]
@@ -156,7 +156,7 @@ async def test_a_bad_timeout_of_one_item_is_named(
     assert batcher.statistics().submitted == 0
 
 
-# ------------------------------------------------------------------------------------ submit_many
+# -------------------------------------------------------------------------------------- submit_many
 async def test_submit_many_fails_with_its_first_late_item() -> None:
     batcher: Batcher[int, int] = Batcher(
         RecordingHandler(delay=lambda items: float(items[0])), max_batch_size=1, timeout=1.5
@@ -168,9 +168,7 @@ async def test_submit_many_fails_with_its_first_late_item() -> None:
 
 
 async def test_submit_many_with_return_exceptions_keeps_what_was_in_time() -> None:
-    batcher: Batcher[int, int] = Batcher(
-        RecordingHandler(delay=1.0), max_batch_size=2, timeout=1.5
-    )
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_batch_size=2, timeout=1.5)
     first, second, third = await batcher.submit_many([1, 2, 3], return_exceptions=True)
     assert (first, second) == (1, 2)
     assert isinstance(third, BatchTimeoutError)
@@ -199,7 +197,7 @@ async def test_a_cancelled_submit_many_is_never_late() -> None:
     assert (now.cancelled, now.late) == (3, 0)
 
 
-# -------------------------------------------------------------------------------------------- fail
+# --------------------------------------------------------------------------------------------- fail
 async def test_fail_lets_a_late_item_in_flight_fail_its_whole_batch() -> None:
     handler = slow()
     batcher: Batcher[int, int] = Batcher(handler, timeout_policy="fail")
@@ -208,7 +206,9 @@ async def test_fail_lets_a_late_item_in_flight_fail_its_whole_batch() -> None:
     assert str(late) == (
         "an item of batcher 'recording' passed its timeout of 1 s while it was in flight"
     )
-    assert str(sibling) == "an item of batcher 'recording' failed with its batch, in which one was late"
+    assert str(sibling) == (
+        "an item of batcher 'recording' failed with its batch, in which one was late"
+    )
     assert now() == 1.0
     await batcher.drain()
     assert handler.calls[0].outcome == "cancelled"
@@ -247,7 +247,7 @@ async def test_fail_cancels_the_handler_even_without_cancel_abandoned() -> None:
     assert handler.calls[0].outcome == "cancelled"
 
 
-# --------------------------------------------------------------------------------------- callable
+# ----------------------------------------------------------------------------------------- callable
 async def test_a_policy_answers_for_the_late_items_alone() -> None:
     asked: list[list[int]] = []
 

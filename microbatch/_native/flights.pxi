@@ -1,5 +1,6 @@
 # Flights: the items of one handler call.
 
+@cython.final
 cdef class Flight(Slots):
     """Be the items of one handler call, from taking them to settling the last."""
 
@@ -21,14 +22,15 @@ cdef class Flight(Slots):
 
     @property
     def waits(self):
-        return [
-            self.departed - (<Ticket> self.ring[place].ticket).submitted
-            for place in range(self.tail) if self.ring[place].ticket != NULL
-        ]
+        return [self.departed - self.ring[place].submitted for place in range(self.tail)]
 
     def resolve(self, tuple results, individual):
         cdef size_t place
         cdef Slot *slot
+        if len(results) != self.size:
+            raise ValueError(
+                f"results must be {self.size} for this flight, got {len(results)}"
+            )
         for place in range(self.tail):
             slot = &self.ring[place]
             if slot.ticket == NULL:

@@ -44,10 +44,10 @@ cdef class Front:
     def __init__(self, Router router not None):
         self.router = router
 
-    def submit(self, item, *, timeout=UNSET):
+    def submit(self, item, *, timeout=...):
         return self.router.here().push(item, timeout)
 
-    def submit_nowait(self, item, *, timeout=UNSET):
+    def submit_nowait(self, item, *, timeout=...):
         cdef Lane lane = self.router.here()
         if lane.unsettled >= lane.capacity and lane.overflow == WAIT and not lane.closed:
             lane.refuse(1)
@@ -59,7 +59,7 @@ cdef class Front:
             lane.make_way(1)
         return lane.accept(item, UNSET)
 
-    def submit_many(self, items, *, timeout=UNSET, bint return_exceptions=False):
+    def submit_many(self, items, *, timeout=..., bint return_exceptions=False):
         cdef Lane lane = self.router.here()
         return lane.push_many(list(items), timeout, return_exceptions)
 
@@ -92,7 +92,7 @@ cdef class CallableFront(Front):
 
 
 cdef CallableFront pin(CallableFront front, object instance):
-    cdef CallableFront pinned = type(front).__new__(type(front))
+    cdef CallableFront pinned = new_like(front)
     pinned.router, pinned.arity, pinned.bind = front.router, front.arity, front.bind
     pinned.bound, pinned.definition, pinned.instance = front.bound, front.definition, instance
     return pinned

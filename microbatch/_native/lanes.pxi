@@ -1,5 +1,6 @@
 # Lanes: the queue, the deadlines, the timer and the wake-ups of one batcher on one loop.
 
+@cython.final
 cdef class Lane:
     """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
 
@@ -223,6 +224,7 @@ cdef class Lane:
         """Hand a slot over to a flight; where it was, a hole stays."""
         cdef Slot *target = flight.append()
         target[0] = slot[0]
+        target.submitted = (<Ticket> slot.ticket).submitted
         slot.ticket = slot.item = NULL
         flight.size += 1
         flight.alive += 1

@@ -127,6 +127,14 @@ static void microbatch_set_call(PyObject *type, ternaryfunc call)
     if (inherited != NULL)  /* what subclasses written in Python take over */
         ((PyWrapperDescrObject *)inherited)->d_wrapped = (void *)call;
 }
+/* Another object of the same type, made as type.__new__ would, without its arguments. */
+static PyObject *microbatch_new_like(PyObject *object)
+{
+    static PyObject *no_arguments = NULL;
+    if (no_arguments == NULL && (no_arguments = PyTuple_New(0)) == NULL)
+        return NULL;
+    return Py_TYPE(object)->tp_new(Py_TYPE(object), no_arguments, NULL);
+}
 static traverseproc microbatch_set_traverse(PyObject *type, traverseproc traverse)
 {
     traverseproc before = MICROBATCH_TYPE(type)->tp_traverse;

@@ -3,7 +3,8 @@
 cdef struct Slot:
     PyObject *ticket     # owned; NULL once the item is settled: a hole
     PyObject *item       # owned
-    Py_ssize_t index     # the item's place among those of its ticket
+    Py_ssize_t index     # the item's place among those of its ticket; -1: it is the only one
+    double submitted
 
 
 @cython.internal
@@ -89,9 +90,11 @@ cdef void slots_drop(Slots self) noexcept:
 
 cdef int slots_visit(Slots self, visitproc visit, void *arg) noexcept:
     cdef size_t place
+    cdef Slot *slot
     cdef int stop
     for place in range(self.head, self.tail):
-        stop = visit_one(self.at(place).ticket, visit, arg) or visit_one(self.at(place).item, visit, arg)
+        slot = self.at(place)
+        stop = visit_one(slot.ticket, visit, arg) or visit_one(slot.item, visit, arg)
         if stop:
             return stop
     return 0

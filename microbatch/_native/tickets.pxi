@@ -59,7 +59,9 @@ cdef class Ticket:
         return self.lane.invalid_state_error("the result is not there yet")
 
     def _make_cancelled_error(self):
-        return self.lane.cancelled_error() if self.value is None else self.lane.cancelled_error(self.value)
+        if self.value is None:
+            return self.lane.cancelled_error()
+        return self.lane.cancelled_error(self.value)
 
     def cancel(self, msg=None):
         if self.state > IN_FLIGHT:
@@ -89,19 +91,20 @@ cdef class Ticket:
         return 0
 
     def remove_done_callback(self, fn):
-        kept = [pair for pair in self.callbacks() if pair[0] != fn]
-        removed = self.callback_count() - len(kept)
-        self.callback, self.context = kept[0] if kept else (None, None)
-        self.more = kept[1:] or None
-        return removed
+        cdef list before = self.callbacks()
+        kept = [pair for pair in before if pair[0] != fn]
+        self.set_callbacks(kept)
+        return len(before) - len(kept)
+
+    cdef int set_callbacks(self, list pairs) except -1:
+        self.callback, self.context = pairs[0] if pairs else (None, None)
+        self.more = pairs[1:] or None
+        return 0
 
     cdef list callbacks(self):
         if self.callback is None:
             return []
         return [(self.callback, self.context), *(self.more or ())]
-
-    cdef Py_ssize_t callback_count(self):
-        return 0 if self.callback is None else 1 if self.more is None else 1 + len(self.more)
 
     def __repr__(self):
         words = ("queued", "in flight", "returned", "raised", "cancelled")
@@ -121,11 +124,13 @@ cdef class AddDoneCallback:
 cdef PyObject *keyword_context = NULL      # the keyword names that were seen to be ("context",)
 
 
-cdef object add_done_callback(PyObject *self, PyObject *const *args, size_t count, PyObject *keywords):
+cdef object add_done_callback(
+    PyObject *self, PyObject *const *args, size_t count, PyObject *keywords
+):
     cdef Ticket ticket = (<AddDoneCallback> self).ticket
     if PyVectorcall_NARGS(count) != 1:
         raise TypeError("add_done_callback() takes exactly one positional argument: the callback")
-    if keywords == NULL:
+    if keywords == NULL or len(<tuple> keywords) == 0:
         ticket.add(<object> args[0], None)
     else:
         if keywords != keyword_context:
@@ -147,6 +152,8 @@ cdef AddDoneCallback probe = AddDoneCallback.__new__(AddDoneCallback)
 set_vectorcall(AddDoneCallback, <char *> &probe.vectorcall - <char *> <PyObject *> probe)
 
 
+@cython.final
+@cython.internal
 cdef class Many(Ticket):
     """Be the one ticket of many items; its result is the list of theirs."""
 

@@ -1,5 +1,6 @@
 # A timer descriptor, for waits that a loop's own timer is too coarse for.
 
+@cython.final
 cdef class TimerDescriptor:
     """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 elsewhere."""
 

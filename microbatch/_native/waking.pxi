@@ -66,8 +66,9 @@ cdef class Waker:
                 callback, context = callbacks.pop(0)
                 self.call(callback, context, ticket)
         finally:
-            for callback, context in callbacks:  # after an exit request: another time
-                ticket.add(callback, context)
+            if callbacks:             # after an exit request: another time, before later ones
+                ticket.set_callbacks(callbacks + ticket.callbacks())
+                self.add(ticket)
         return 0
 
     cdef inline int call(self, object callback, object context, Ticket ticket) except -1:

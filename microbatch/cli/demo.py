@@ -71,7 +71,7 @@ def demo(**settings: Any) -> None:
             work = prepare(settings, on_progress)
             comparison = work.run()
     except KeyboardInterrupt:
-        click.echo(f"microbatch: interrupted {where(work)}", err=True)
+        click.echo(f"microbatch: interrupted{where(work)}", err=True)
         sys.exit(130)
     show(comparison, work.settings)
     sys.exit(1 if comparison.different else 0)
@@ -96,8 +96,8 @@ def prepare(settings: dict[str, Any], on_progress: Callable[[str, int, int], obj
 def where(work: "Demo | None") -> str:
     """Say how far the demonstration came."""
     if work is None or not work.total:
-        return "before the first request"
-    return f"{work.stage}: {work.answered:,} of {work.total:,} requests were answered"
+        return " before the first request"
+    return f", {work.stage}: {work.answered:,} of {work.total:,} requests were answered"
 
 
 def show(comparison: "Comparison", settings: "Settings") -> None:

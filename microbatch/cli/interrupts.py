@@ -1,5 +1,7 @@
 """Ctrl-C in two steps: the first stops, the second aborts."""
 
+import asyncio
+import contextlib
 import signal
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -14,12 +16,19 @@ class Interrupts:
     """Within its context, call ``on_first`` for the first SIGINT or SIGTERM, then ``on_next``.
 
     Both are called as a signal handler is: in the main thread, between any two instructions, and
-    with the signal's number. A signal that the parent process had ignored stays ignored.
+    with the signal's number; a loop that waits in that thread is woken for it. A signal that the
+    parent process had ignored stays ignored.
     """
 
-    def __init__(self, on_first: Callable[[int], object], on_next: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_first: Callable[[int], object],
+        on_next: Callable[[int], object],
+    ) -> None:
         self.received: int | None = None
         """The first signal's number, once there was one."""
+        self._loop = loop
         self._on_first = on_first
         self._on_next = on_next
         self._before: dict[signal.Signals, Any] = {}
@@ -27,7 +36,12 @@ class Interrupts:
     def __enter__(self) -> Self:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._handle)
+                self._before[number] = signal.getsignal(number)
+                # A signal just before the loop goes to sleep would not wake it, but the loop's own
+                # handler does. Where there is none, on Windows, the loop needs none.
+                with contextlib.suppress(NotImplementedError):
+                    self._loop.add_signal_handler(number, lambda: None)
+                signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -37,6 +51,8 @@ class Interrupts:
         traceback: TracebackType | None,
     ) -> None:
         for number, before in self._before.items():
+            with contextlib.suppress(NotImplementedError):
+                self._loop.remove_signal_handler(number)
             signal.signal(number, before)
 
     def _handle(self, number: int, _: FrameType | None) -> None:

@@ -203,8 +203,9 @@ def execute(job: Job) -> int:
     ):
         source = JsonLinesSource(blocks, job.lines)
         work = Run(source, job.batcher, writer, window=job.window, on_progress=on_progress)
-        stop = stopper(runner.get_loop(), work)
-        with Interrupts(stop, aborter(writer, b"\n" + SHOW_CURSOR if show else b"")) as interrupts:
+        loop = runner.get_loop()
+        abort = aborter(writer, b"\n" + SHOW_CURSOR if show else b"")
+        with Interrupts(loop, stopper(loop, work), abort) as interrupts:
             try:
                 runner.run(work.run())
             except (OSError, SystemExit, KeyboardInterrupt) as error:

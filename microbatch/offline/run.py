@@ -113,7 +113,7 @@ class Run:
 
     def stop(self) -> None:
         """Take no more from the source; what was read is still finished and written."""
-        self.counts.stopped = not self._fed
+        self.counts.stopped = self.counts.stopped or not self._fed
         self._source.stop()
 
     async def run(self) -> Counts:

@@ -367,7 +367,7 @@ def test_waits_say_how_long_each_item_was_queued(world: World) -> None:
     world.advance(5)
     assert (flight.waits, flight.departed) == ([3.0, 1.0, 1.0], 103.0)
     c.cancel()
-    assert flight.waits == [3.0, 1.0]
+    assert flight.waits == [3.0, 1.0, 1.0]
 
 
 # ----------------------------------------------------------------------------------------- owners

@@ -175,6 +175,16 @@ def test_a_ticket_is_settled_only_once(world: World) -> None:
     assert world.counters() == {"submitted": 2, "completed": 1, "cancelled": 1}
 
 
+@pytest.mark.parametrize("results", [(), (1,), (1, 2, 3)])
+def test_a_wrong_number_of_results_settles_nothing(world: World, results: tuple[int, ...]) -> None:
+    tickets = world.submit(*"ab")
+    flight = world.take()
+    with pytest.raises(ValueError, match=f"results must be 2 for this flight, got {len(results)}"):
+        flight.resolve(results, own)
+    assert not any(ticket.done() for ticket in tickets)
+    assert flight.alive == 2
+
+
 def test_making_an_exception_may_cancel_a_ticket(world: World) -> None:
     def cancelling(error: Any) -> ValueError:
         a.cancel()

@@ -102,7 +102,8 @@ def test_settled_items_leave_neither_objects_nor_garbage() -> None:
 
 
 def test_many_instances_with_batched_methods_leave_nothing() -> None:
-    assert run("""
+    assert (
+        run("""
         class Model:
             @batched()
             async def double(self, numbers):
@@ -115,12 +116,15 @@ def test_many_instances_with_batched_methods_leave_nothing() -> None:
             gc.collect()
             print(len(Model.double.bound), sum(isinstance(it, Model) for it in gc.get_objects()))
         asyncio.run(main())
-    """) == "0 0"
+    """)
+        == "0 0"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts descriptors in /proc")
 def test_batchers_that_go_away_give_their_timers_back() -> None:
-    assert run("""
+    assert (
+        run("""
         def count():
             return len(os.listdir("/proc/self/fd"))
 
@@ -134,19 +138,25 @@ def test_batchers_that_go_away_give_their_timers_back() -> None:
             await asyncio.sleep(0)
             print(count() - before)
         asyncio.run(main())
-    """) == "0"
+    """)
+        == "0"
+    )
 
 
 def test_importing_is_light() -> None:
-    assert run("""
+    assert (
+        run("""
         import sys
         heavy = ("numpy", "click", "rich", "sklearn", "uvloop", "microbatch.testing")
         print([name for name in heavy if name in sys.modules])
-    """) == "[]"
+    """)
+        == "[]"
+    )
 
 
 def test_what_is_left_when_a_loop_closes_is_collected() -> None:
-    assert run("""
+    assert (
+        run("""
         import warnings, weakref
         class Item:
             pass
@@ -161,4 +171,6 @@ def test_what_is_left_when_a_loop_closes_is_collected() -> None:
             item = asyncio.run(main())
             gc.collect()
         print(item() is None, [str(each.category.__name__) for each in caught])
-    """) == "True ['ResourceWarning']"
+    """)
+        == "True ['ResourceWarning']"
+    )

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microbatch.offline.jsonl import Failure, JsonLines, Row, encode, failure
@@ -40,6 +40,7 @@ def texts_in_blocks(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return text, [text[start:end] for start, end in places]
 
 
+@settings(deadline=None, max_examples=60)
 @given(texts_in_blocks())
 def test_any_blocks_give_the_rows_of_a_naive_split(case: tuple[bytes, list[bytes]]) -> None:
     text, blocks = case
@@ -56,6 +57,7 @@ def test_any_blocks_give_the_rows_of_a_naive_split(case: tuple[bytes, list[bytes
         assert repr(row[2:]) == repr(alone[2:])
 
 
+@settings(deadline=None, max_examples=60)
 @given(texts_in_blocks(), st.integers(1, 8))
 def test_a_limit_fails_the_longer_lines_and_no_others(
     case: tuple[bytes, list[bytes]], most: int
@@ -72,6 +74,7 @@ def test_a_limit_fails_the_longer_lines_and_no_others(
             assert repr(row) == repr(free)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(
         st.recursive(

@@ -71,17 +71,19 @@ async def name(animals: list[Animal]) -> list[str]:
     raise NotImplementedError
 
 
-async def breed(sizes: list[int]) -> list[Cat]:
-    raise NotImplementedError
+decorated: Batcher[Cat, object] = batched()(name)
 
 
-namer = Batcher(name)
-breeder = Batcher(breed)
-names_cats: Batcher[Cat, object] = namer
-breeds_animals: Batcher[int, Animal] = breeder
-decorated: Batcher[Cat, str] = batched()(name)
-breeds_cats: Batcher[int, Cat] = breeds_animals  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-names_anything: Batcher[object, str] = namer  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+def vary(names: Batcher[Animal, str], breeds: Batcher[int, Cat]) -> object:
+    names_cats: Batcher[Cat, object] = names
+    breeds_animals: Batcher[int, Animal] = breeds
+    return (names_cats, breeds_animals)
+
+
+def vary_wrongly(names: Batcher[Cat, str], breeds: Batcher[int, Animal]) -> object:
+    names_animals: Batcher[Animal, str] = names  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    breeds_cats: Batcher[int, Cat] = breeds  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    return (names_animals, breeds_cats)
 
 
 # ----------------------------------------------------------------------------------------- results
@@ -106,9 +108,7 @@ async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
 
     assert_type(await asyncio.gather(ticket, ticket), tuple[int, int])
     assert_type(await asyncio.gather(*[ticket]), list[int])
-    assert_type(
-        await asyncio.gather(ticket, return_exceptions=True), tuple[int | BaseException]
-    )
+    assert_type(await asyncio.gather(ticket, return_exceptions=True), tuple[int | BaseException])
     assert_type(await asyncio.wait_for(ticket, 1), int)
     assert_type(await asyncio.shield(ticket), int)
     for first in asyncio.as_completed([ticket]):

@@ -155,31 +155,26 @@ a_list.map([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType
 
 
 # ---------------------------------------------------------------------------- what is no handler
-@batched  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-async def without_parentheses(texts: list[str]) -> list[int]:
+async def handler(texts: list[str]) -> list[int]:
     raise NotImplementedError
 
 
-@batched()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 async def without_parameters() -> list[int]:
     raise NotImplementedError
 
 
-@batched()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 async def of_one_item(text: str) -> list[int]:
     raise NotImplementedError
 
 
-@batched()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 async def of_one_result(texts: list[str]) -> int:
     raise NotImplementedError
 
 
-@batched(max_size=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-async def with_no_such_option(texts: list[str]) -> list[int]:
-    raise NotImplementedError
-
-
-@batched(overflow="block")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-async def with_a_wrong_option(texts: list[str]) -> list[int]:
-    raise NotImplementedError
+batched()(without_parameters)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched()(of_one_item)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched()(of_one_result)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched()(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched(handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+batched(max_size=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+batched(overflow="block")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
