@@ -1,0 +1,46 @@
+"""The slots that the queue and the flights are made of."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microbatch._core_py.tickets import Ticket
+
+
+class Slot:
+    """Hold one unsettled item, and know its ticket and where it is."""
+
+    __slots__ = ("home", "index", "item", "submitted", "ticket")
+
+    def __init__(self, ticket: "Ticket", item: Any, index: int, home: "Slots") -> None:
+        self.ticket = ticket
+        self.item = item
+        self.index = index  # among the items of its ticket
+        self.submitted = ticket.submitted
+        self.home: Slots | None = home
+
+    def vacate(self) -> None:
+        """Leave home, and let go of the ticket and the item."""
+        del self.ticket, self.item
+        self.home = None
+
+
+class Slots:
+    """Keep slots in their order; one that has left, or was vacated, is a hole."""
+
+    def __init__(self) -> None:
+        self._slots: deque[Slot] = deque()
+
+    def _here(self) -> Iterator[Slot]:
+        """Pass over the holes."""
+        return (slot for slot in self._slots if slot.home is self)
+
+    def _squeeze(self) -> None:
+        """Forget the holes."""
+        self._slots = deque(self._here())
+
+    def _skip_holes(self) -> None:
+        """Forget the holes before the first slot."""
+        while self._slots and self._slots[0].home is not self:
+            self._slots.popleft()
