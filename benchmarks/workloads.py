@@ -5,6 +5,7 @@ Everything a workload needs is made before its clock starts; each gives seconds 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -44,7 +45,7 @@ class FutureEcho:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.pending: list[asyncio.Future[int]] = []
+        self.pending: deque[asyncio.Future[int]] = deque()
 
     def submit(self, item: int) -> asyncio.Future[int]:
         """Give a future that one callback resolves, with others of its batch."""
@@ -56,9 +57,8 @@ class FutureEcho:
 
     def resolve(self) -> None:
         """Resolve one batch, and come back for the next."""
-        batch, self.pending = self.pending[:BATCH], self.pending[BATCH:]
-        for future in batch:
-            future.set_result(0)
+        for _ in range(min(BATCH, len(self.pending))):
+            self.pending.popleft().set_result(0)
         if self.pending:
             self.loop.call_soon(self.resolve)
 

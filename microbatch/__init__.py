@@ -13,7 +13,7 @@ from microbatch.errors import (
     MicrobatchError,
     ResultCountError,
 )
-from microbatch.options import BatcherOptions
+from microbatch.options import BatcherOptions, Options
 from microbatch.statistics import BatcherStatistics
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CapacityError",
     "HandlerCancelledError",
     "MicrobatchError",
+    "Options",
     "ResultCountError",
     "Ticket",
     "batched",

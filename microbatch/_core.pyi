@@ -49,11 +49,18 @@ class Ticket(Generic[_R_co]):
     def exception(self) -> BaseException | None:
         """Give what the ticket failed with, None when it has a result; else raise as result()."""
     def cancel(self, msg: Any = None) -> bool:
-        """Give up the items, queued or in flight; False when the ticket is done already."""
+        """Give up the items, queued or in flight; False when the ticket is done already.
+
+        Settles at once. The handler never sees what was still queued.
+        """
     def add_done_callback(
         self, fn: Callable[[Self], object], /, *, context: Context | None = None
     ) -> None:
-        """Have ``fn(ticket)`` called by the loop once the ticket is done, in ``context``."""
+        """Have ``fn(ticket)`` called by the loop once the ticket is done, in ``context``.
+
+        Without a context it is called in a copy of this call's. Callbacks are called in the order
+        in which they were added, never from within this call.
+        """
     def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
         """Take back every callback that equals ``fn``; give their number."""
 
@@ -177,9 +184,9 @@ class Front(Generic[_T_contra, _R_co]):
         RuntimeError where no event loop runs.
         """
     def submit_nowait(self, item: _T_contra, *, timeout: float | None = ...) -> Ticket[_R_co]:
-        """Submit one item as submit(); raise CapacityError where it would wait for admission."""
+        """Submit one item as submit() does; raise CapacityError where it would have to wait."""
     def _submit_waiting(self, item: _T_contra) -> Ticket[_R_co]:
-        """Submit one item as submit(), and at capacity wait, whatever ``overflow`` says."""
+        """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
     @overload
     def submit_many(
         self,
@@ -212,14 +219,14 @@ class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
     def bound(self) -> dict[int, Any]: ...
     @property
     def instance(self) -> Any: ...
-    def set_call(self, arity: int, bind: Callable[..., Any] | None) -> None: ...
+    def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None: ...
     def pinned(self, instance: Any) -> Self: ...
     def __get__(self, instance: Any, owner: Any = None, /) -> Self: ...
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Ticket[_R_co]: ...
 
 @final
 class TimerDescriptor:
-    """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 elsewhere."""
+    """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 without one."""
 
     def __init__(self) -> None: ...
     @property

@@ -1,5 +1,6 @@
 # cython: language_level=3, binding=False, boundscheck=False, wraparound=False
-# cython: initializedcheck=False, nonecheck=True, embedsignature=True, embedsignature.format=clinic
+# cython: initializedcheck=False, nonecheck=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 """The per-item half of microbatch, in C: tickets, the queue, deadlines, settling and waking.
 
 No policy lives here. The clock and the ways to be called back are handed in, so the same code runs
@@ -15,6 +16,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from types import GenericAlias
 
 import heapq
+import os
 import time
 
 from microbatch.errors import BatcherClosedError, CapacityError
@@ -54,7 +56,6 @@ cdef extern from "_native/native.h":
     double monotonic "microbatch_monotonic"() noexcept nogil
     PyObject *loop_mark "microbatch_loop_mark"() noexcept
     void stop_iteration "microbatch_stop_iteration"(object) noexcept
-    void forget_stop "microbatch_forget_stop"() noexcept
     void set_vectorcall "microbatch_set_vectorcall"(object, Py_ssize_t)
     bint wakes_task "microbatch_wakes_task"(object) noexcept
     void set_await "microbatch_set_await"(object, iternextfunc, sendfunc)
@@ -77,6 +78,11 @@ cdef enum State:
     RETURNED
     RAISED
     CANCELLED
+
+cdef enum Counted:
+    NOT_YET
+    LATE
+    DROPPED
 
 cdef enum Overflow:
     WAIT

@@ -9,7 +9,7 @@ from microbatch.handler import as_coroutine_function, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import BatcherOptions, Options, Ordering, one_of, seconds
 from microbatch.statistics import BatcherStatistics
-from microbatch.stream import Mapping
+from microbatch.stream import MappedSource
 
 __all__ = ["Answer", "Batcher", "Results", "Silence"]
 
@@ -32,7 +32,7 @@ class Results(Protocol[R_co]):
 
 
 Answer: TypeAlias = Awaitable[Results[R | Exception]] | Results[R | Exception]
-Silence: TypeAlias = Awaitable[None] | None
+Silence: TypeAlias = Awaitable[Results[R | Exception] | None] | Results[R | Exception] | None
 
 
 class Batcher(Front[T_contra, R_co]):
@@ -62,13 +62,22 @@ class Batcher(Front[T_contra, R_co]):
     @overload
     def __init__(
         self: "Batcher[T, None]",
-        handler: Callable[[list[T]], Silence],
+        handler: Callable[[list[T]], Awaitable[None] | None],
+        **options: Unpack[BatcherOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, R | None]",
+        handler: Callable[[list[T]], Silence[R]],
         **options: Unpack[BatcherOptions],
     ) -> None: ...
 
     def __init__(
         self, handler: Callable[[list[Any]], Any], **options: Unpack[BatcherOptions]
     ) -> None:
+        if isinstance(handler, Batcher):
+            raise TypeError(f"handler must be a function of a list of items, got {handler!r}")
         work = as_coroutine_function(handler)
         checked = Options.of(options)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
@@ -125,7 +134,7 @@ class Batcher(Front[T_contra, R_co]):
         one_of("ordering", ordering, ("unordered", "ordered"))
         options = self.options
         window = options.max_batch_size * (options.max_concurrent_batches + 1)
-        mapping: Mapping[T_contra, R_co] = Mapping(
+        mapped: MappedSource[T_contra, R_co] = MappedSource(
             self._submit_waiting,
             source,
             window=window if options.capacity is None else min(window, options.capacity),
@@ -133,7 +142,7 @@ class Batcher(Front[T_contra, R_co]):
             return_exceptions=return_exceptions,
             leave_out_late=options.timeout_policy == "partial",
         )
-        return mapping.outcomes()
+        return mapped.outcomes()
 
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:

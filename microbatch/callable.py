@@ -8,6 +8,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
 from microbatch._select import CallableFront, Lane, Router, Ticket
 from microbatch.batcher import Batcher
+from microbatch.binding import Signature
 from microbatch.definition import Definition, kind_of
 from microbatch.options import BatcherOptions, Options
 
@@ -59,10 +60,13 @@ class Batched(
         if definition.in_class:  # what is put around it tells how it is called
             self.set_call(0, None)
         else:
-            self.set_call(definition.signature.arity, definition.signature.bind)
+            self._set_call(definition.signature)
 
     def _set_router(self, router: Router) -> None:
         super(Batcher, self).__init__(router)
+
+    def _set_call(self, signature: Signature) -> None:
+        self.set_call(signature.arity, signature.bind, len(signature.parameters))
 
     @property
     def batcher(self) -> Self:
@@ -117,7 +121,7 @@ class Batched(
         front = type(self).__new__(type(self))
         front.definition = self.definition
         front._set_router(self.definition.bound_lanes(instance))
-        front.set_call(self.definition.bound_signature.arity, self.definition.bound_signature.bind)
+        front._set_call(self.definition.bound_signature)
         return front
 
     def _refer(self, instance: Any, key: int) -> "weakref.ref[Any]":
@@ -135,8 +139,7 @@ class Batched(
         if args and is_classmethod_of(args[0], self):
             return self.__get__(args[0])(*args[1:], **kwargs)
         self.router.here()  # tells that it is a method
-        signature = self.definition.signature
-        self.set_call(signature.arity, signature.bind)
+        self._set_call(self.definition.signature)
         return self(*args, **kwargs)
 
 

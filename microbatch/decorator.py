@@ -17,6 +17,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 R = TypeVar("R")
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -52,20 +53,50 @@ class BatchedClassMethod(Protocol[P, T_contra, R_co]):
         ...
 
 
+class SecondOptional(Protocol[A, B, R_co]):
+    """Be a function whose second list may be left out, as type checkers see it."""
+
+    def __call__(self, a: list[A], b: list[B] = ..., /) -> Answer[R_co]:
+        """Call it with or without."""
+        ...
+
+
+class ThirdOptional(Protocol[S_contra, A, B, R_co]):
+    """Be a function whose third argument may be left out: a method's second list."""
+
+    def __call__(self, first: S_contra, a: list[A], b: list[B] = ..., /) -> Answer[R_co]:
+        """Call it with or without."""
+        ...
+
+
 class Decorator:
     """Make Batched objects with the same options."""
+
+    # An instance could be a list, so mypy finds overlaps: the first overload that fits is meant.
 
     def __init__(self, options: BatcherOptions) -> None:
         self._options = options
 
     @overload
+    def __call__(
+        self, function: SecondOptional[A, B, R], /
+    ) -> Batched[Concatenate[A, ...], Any, R]: ...
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: ThirdOptional[list[A], B, C, R], /
+    ) -> Batched[Concatenate[A, B, ...], Any, R]: ...
+
+    @overload
     def __call__(self, function: Callable[[list[A]], Answer[R]], /) -> Batched[[A], A, R]: ...
 
     @overload
-    def __call__(self, function: Callable[[list[A]], Silence], /) -> Batched[[A], A, None]: ...
+    def __call__(
+        self, function: Callable[[list[A]], Silence[R]], /
+    ) -> Batched[[A], A, R | None]: ...
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[list[A], list[B]], Answer[R]], /
     ) -> Batched[[A, B], tuple[A, B], R]: ...
 
@@ -81,21 +112,26 @@ class Decorator:
 
     @overload
     def __call__(
-        self, function: Callable[Concatenate[list[A], Q], Silence], /
-    ) -> Batched[Concatenate[A, ...], Any, None]: ...
+        self, function: Callable[Concatenate[list[A], Q], Silence[R]], /
+    ) -> Batched[Concatenate[A, ...], Any, R | None]: ...
 
     @overload
     def __call__(
+        self, function: ThirdOptional[type[S], A, B, R], /
+    ) -> BatchedClassMethod[Concatenate[A, ...], Any, R]: ...
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[type[S], list[A]], Answer[R]], /
     ) -> BatchedClassMethod[[A], A, R]: ...
 
     @overload
     def __call__(
-        self, function: Callable[[type[S], list[A]], Silence], /
-    ) -> BatchedClassMethod[[A], A, None]: ...
+        self, function: Callable[[type[S], list[A]], Silence[R]], /
+    ) -> BatchedClassMethod[[A], A, R | None]: ...
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[type[S], list[A], list[B]], Answer[R]], /
     ) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
 
@@ -106,8 +142,13 @@ class Decorator:
 
     @overload
     def __call__(
-        self, function: Callable[Concatenate[type[S], list[A], Q], Silence], /
-    ) -> BatchedClassMethod[Concatenate[A, ...], Any, None]: ...
+        self, function: Callable[Concatenate[type[S], list[A], Q], Silence[R]], /
+    ) -> BatchedClassMethod[Concatenate[A, ...], Any, R | None]: ...
+
+    @overload
+    def __call__(
+        self, function: ThirdOptional[S, A, B, R], /
+    ) -> BatchedMethod[Concatenate[A, ...], Any, R]: ...
 
     @overload
     def __call__(
@@ -116,8 +157,8 @@ class Decorator:
 
     @overload
     def __call__(
-        self, function: Callable[[S, list[A]], Silence], /
-    ) -> BatchedMethod[[A], A, None]: ...
+        self, function: Callable[[S, list[A]], Silence[R]], /
+    ) -> BatchedMethod[[A], A, R | None]: ...
 
     @overload
     def __call__(
@@ -136,8 +177,8 @@ class Decorator:
 
     @overload
     def __call__(
-        self, function: Callable[Concatenate[S, list[A], Q], Silence], /
-    ) -> BatchedMethod[Concatenate[A, ...], Any, None]: ...
+        self, function: Callable[Concatenate[S, list[A], Q], Silence[R]], /
+    ) -> BatchedMethod[Concatenate[A, ...], Any, R | None]: ...
 
     def __call__(self, function: Any, /) -> Any:
         """Make a Batched of a batch function."""
@@ -158,6 +199,9 @@ def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Deco
     The options are those of Batcher, and are checked at once. Works on functions, methods, class
     methods, static methods and abstract methods; put it above the other decorators. Decorating
     needs no event loop.
+
+    A call binds keywords and defaults as Python does; a default is the value of one item, not a
+    list. Type checkers take several parameters by place only.
     """
     if function is not None:
         raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")

@@ -7,6 +7,7 @@
 import asyncio
 import os
 import platform
+import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,8 +117,20 @@ class Digits:
         images, labels = load_digits(return_X_y=True)
         split = train_test_split(images, labels, test_size=0.5, stratify=labels, random_state=0)
         model = make_pipeline(StandardScaler(), MLPClassifier((64,), max_iter=400, random_state=0))
-        model.fit(split[0], split[2])
+        fit(model, split[0], split[2])
         return cls(model, split[1], split[3])
+
+
+def fit(model: Any, images: Any, labels: Any) -> None:
+    """Train a model to the end, or raise KeyboardInterrupt, of which scikit-learn only warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Training interrupted by user", UserWarning)
+        try:
+            model.fit(images, labels)
+        except UserWarning as warning:
+            if isinstance(warning.__context__, KeyboardInterrupt):
+                raise warning.__context__ from None
+            raise
 
 
 @dataclass

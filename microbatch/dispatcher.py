@@ -22,6 +22,9 @@ from microbatch.timer import Timer, clock_of
 
 __all__ = ["Dispatcher", "Handler"]
 
+ENDING = 0.01
+"""Seconds; the end of a loop whose tasks are all cancelled takes less."""
+
 Handler: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
 
@@ -47,6 +50,7 @@ class Dispatcher:
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
         self._departed: deque[Flight[Any]] = deque()  # in dispatch order, when results keep it
+        self._starting: Flight[Any] | None = None  # whose handler has no task yet
         self._closing = False
         self._loss_reported = False
         self._flushed_at = float("-inf")
@@ -99,9 +103,11 @@ class Dispatcher:
         lane = self.lane
         if lane.overdue:
             self._settle_late()
-        while self._free and (reason := self._due()):
-            self._start(lane.take(self._full), reason)
-        lane.rearm()
+        try:
+            while self._free and (reason := self._due()):
+                self._start(lane.take(self._full), reason)
+        finally:  # an eager handler may have raised an exit request
+            lane.rearm()
 
     def _due(self) -> Reason | None:
         """Say why a batch should go now, or None when it should wait."""
@@ -132,6 +138,7 @@ class Dispatcher:
         self.lane.slot_free = self._free > 0
         context = Context()
         context.run(serving.set, (self._name, flight))
+        self._starting = flight
         try:
             work = context.run(self._handler, flight.items)
             task = self.loop.create_task(work, name=self._name, context=context)
@@ -142,11 +149,15 @@ class Dispatcher:
             if isinstance(error, Exception):
                 return
             raise
+        finally:
+            self._starting = None
         flight.task = task
         self._running[task] = flight
         if self._ordered:
             self._departed.append(flight)
         task.add_done_callback(self._end, context=self._context)
+        if not flight.alive:  # an eager handler gave its callers up before there was a task
+            self._abandon(flight)
 
     def _give_slot_back(self) -> None:
         self._free += 1
@@ -155,17 +166,30 @@ class Dispatcher:
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
         flight = self._running.pop(task)
-        if self._ordered:
-            self._settle_in_order()
-        else:
-            self._settle(flight, task)
-        self._give_slot_back()
-        # The callers go first: what they submit now still joins the next batch, or makes it.
         try:
-            self.lane.wake()
-        finally:  # a caller that exits leaves the others to finish
-            if self._free:
-                self._pump()
+            if self._ordered:
+                self._settle_in_order()
+            else:
+                self._settle(flight, task)
+        finally:
+            self._give_slot_back()
+            # The callers go first: what they submit now still joins the next batch, or makes it.
+            try:
+                self.lane.wake()
+            finally:  # a caller that exits leaves the others to finish
+                if self._free:
+                    self._refill(task)
+
+    def _refill(self, ended: asyncio.Task[Any]) -> None:
+        """Dispatch what is due, unless it seems that the loop is about to end.
+
+        The end of ``asyncio.run`` cancels every task. New handler calls would only be cut off.
+        """
+        in_doubt = ended.cancelled() and self.lane.queued
+        if in_doubt and all(each.cancelling() for each in asyncio.all_tasks(self.loop)):
+            self.loop.call_later(ENDING, self._pump, context=self._context)
+        else:
+            self._pump()
 
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self) -> None:
@@ -173,18 +197,29 @@ class Dispatcher:
             flight = self._departed.popleft()
             self._settle(flight, flight.task)
 
-    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
-        """Hand each caller its part of a handler's answer."""
+    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
+        """Hand each caller its part of an answer, the handler's unless a name says whose."""
         try:
-            results = results_of(task.result(), flight.size, self._name)
-        except asyncio.CancelledError:
+            self._hand_out(flight, task, name or self._name)
+        finally:
+            if flight.alive:  # whatever went wrong, no caller may hang
+                flight.fail(self._cancelled_error)
+            flight.task = None  # the task's context knows the flight
+
+    def _hand_out(self, flight: Flight[Any], task: asyncio.Task[Any], name: str) -> None:
+        if task.cancelled():
             flight.fail(self._cancelled_error)
-        except BaseException as error:  # an exit request went its own way; no caller may hang
-            error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
-            flight.fail(functools.partial(self._own_error, error))
-        else:
-            flight.resolve(results, individual)
-        flight.task = None  # the task's context knows the flight
+            return
+        error = task.exception()  # an exit request has gone its own way
+        if error is None:
+            try:
+                results = results_of(task.result(), flight.size, name)
+            except Exception as wrong:
+                error = wrong
+            else:
+                flight.resolve(results, individual)
+                return
+        flight.fail(functools.partial(self._own_error, error))
 
     def _own_error(self, error: BaseException, _: Ticket[Any]) -> BaseException:
         return individual(error)
@@ -197,7 +232,7 @@ class Dispatcher:
             self._cancel(flight)
 
     def _cancel(self, flight: Flight[Any]) -> None:
-        if flight.task is not None:  # an eager one may not have got so far
+        if flight.task is not None:
             flight.task.cancel()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
@@ -248,7 +283,7 @@ class Dispatcher:
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:
-        self._settle(self._running.pop(task), task)
+        self._settle(self._running.pop(task), task, f"timeout_policy of {self._name}")
         try:
             self.lane.wake()
         finally:
@@ -262,9 +297,19 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Flush, and return when nothing is unsettled and no handler runs."""
+        self.refuse_own_handler()
         while self.lane.unsettled or self._running:
             self.flush()
             await self._next_quiet()
+
+    def refuse_own_handler(self) -> None:
+        """Raise RuntimeError in a handler, which would wait for itself."""
+        _, served = serving.get(("", None))
+        if asyncio.current_task() in self._running or (served and served is self._starting):
+            raise RuntimeError(
+                f"batcher {self._name!r} must not be drained or closed by its own handler, "
+                "for which it would wait"
+            )
 
     async def _next_quiet(self) -> None:
         quiet: asyncio.Future[None] = self.loop.create_future()
@@ -296,8 +341,7 @@ class Dispatcher:
         After ``timeout`` seconds the rest fail with BatcherClosedError, their handlers are
         cancelled, and this returns when the last of these has ended.
         """
-        self._closing = True
-        self.lane.close()
+        self.begin_close()
         abandoned = 0
         try:
             async with asyncio.timeout(timeout):
@@ -307,6 +351,11 @@ class Dispatcher:
             await self.drain()
         self._timer.close()
         return abandoned
+
+    def begin_close(self) -> None:
+        """Refuse new items; what is queued waits for no companions any more."""
+        self._closing = True
+        self.lane.close()
 
     def _give_up(self) -> int:
         rest = self.lane.take_all()
@@ -333,5 +382,5 @@ class Dispatcher:
             )
 
     def __del__(self) -> None:
-        if self.loop.is_closed():
+        if hasattr(self, "lane") and self.loop.is_closed():
             self.report_loss()

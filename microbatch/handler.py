@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import anyio
 import anyio.to_thread
 
 __all__ = ["as_coroutine_function", "name_of"]
@@ -51,7 +52,9 @@ def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
 
     async def call(*lists: list[Any], **named: list[Any]) -> Any:
         work = functools.partial(outcome_of, handler, *lists, **named)
-        answer, exit_request = await finished(asyncio.create_task(anyio.to_thread.run_sync(work)))
+        # The slots bound the threads; the pool's common limit is for those who have no other.
+        in_pool = anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+        answer, exit_request = await finished(asyncio.create_task(in_pool))
         if exit_request is not None:
             raise exit_request
         return await answer if inspect.isawaitable(answer) else answer

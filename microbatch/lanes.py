@@ -1,6 +1,9 @@
 """All the lanes of one batcher: one for each event loop that it is used from."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+import threading
 from asyncio import AbstractEventLoop
 from collections import Counter
 from collections.abc import Callable
@@ -34,6 +37,7 @@ class Lanes(Router):
         self._dispatchers: dict[AbstractEventLoop, Dispatcher] = {}
         self._past: Counter[str] = Counter()
         self._past_batches: Counter[str] = Counter()
+        self._past_lock = threading.Lock()
         self._closed = False
 
     def find_lane(self) -> Lane:
@@ -61,12 +65,16 @@ class Lanes(Router):
 
     async def aclose(self, timeout: float | None) -> int:
         """Close all lanes, and wait for those of running loops, each on its own loop."""
+        here = asyncio.get_running_loop()
+        if here in self._dispatchers:
+            self._dispatchers[here].refuse_own_handler()
         self._closed = True
         self._forget_closed_loops()
-        here = asyncio.get_running_loop()
         dispatchers = list(self._dispatchers.values())
         for dispatcher in dispatchers:
-            dispatcher.lane.close()
+            dispatcher.begin_close()
+            if dispatcher.loop is here:
+                dispatcher.flush()
         abandoned = await asyncio.gather(
             *(
                 each.aclose(timeout) if each.loop is here else close_elsewhere(each, timeout)
@@ -86,18 +94,55 @@ class Lanes(Router):
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in list(self._dispatchers) if loop.is_closed()]:
-            dispatcher = self._dispatchers.pop(loop)
-            counts = count(dispatcher)
-            counts["cancelled"] += dispatcher.lane.unsettled
+            dispatcher = self._dispatchers.pop(loop, None)
+            if dispatcher is not None:  # by another thread
+                self._remember(dispatcher)
+                dispatcher.report_loss()
+
+    def _remember(self, dispatcher: Dispatcher) -> None:
+        """Add the counters of a lane that is gone; what it left unsettled counts as cancelled."""
+        counts = count(dispatcher)
+        counts["cancelled"] += dispatcher.lane.unsettled
+        with self._past_lock:
             self._past.update({name: counts[name] for name in (*COUNTERS, "batched")})
             self._past_batches.update(dispatcher.batches)
-            dispatcher.report_loss()
 
 
 async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:
-    """Close a lane whose loop runs in another thread."""
-    closing = asyncio.run_coroutine_threadsafe(dispatcher.aclose(timeout), dispatcher.loop)
-    return await asyncio.wrap_future(closing)
+    """Close a lane whose loop runs in another thread; what that loop leaves undone is given up."""
+    errand = Errand(dispatcher, timeout)
+    answer = errand.answer
+    try:
+        dispatcher.loop.call_soon_threadsafe(errand)
+    except RuntimeError:  # the loop was closed meanwhile
+        return dispatcher.lane.unsettled
+    del errand
+    return await asyncio.wrap_future(answer)
+
+
+class Errand:
+    """Close a lane on its own loop, and answer whatever becomes of that loop."""
+
+    def __init__(self, dispatcher: Dispatcher, timeout: float | None) -> None:
+        self.answer: concurrent.futures.Future[int] = concurrent.futures.Future()
+        self._dispatcher = dispatcher
+        self._timeout = timeout
+
+    def __call__(self) -> None:
+        closing = self._dispatcher.loop.create_task(self._dispatcher.aclose(self._timeout))
+        closing.add_done_callback(self._report)
+
+    def _report(self, closing: "asyncio.Task[int]") -> None:
+        lost = closing.cancelled() or closing.exception() is not None
+        self._tell(self._dispatcher.lane.unsettled if lost else closing.result())
+
+    def _tell(self, abandoned: int) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits any more
+            self.answer.set_result(abandoned)
+
+    def __del__(self) -> None:
+        if not self.answer.done():  # the loop was closed before it came to this
+            self._tell(self._dispatcher.lane.unsettled)
 
 
 def count(dispatcher: Dispatcher) -> Counter[str]:

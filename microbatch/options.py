@@ -2,21 +2,23 @@
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-__all__ = ["UNSET", "BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+__all__ = ["BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
-UNSET: Any = ...
-
 
 class BatcherOptions(TypedDict, total=False):
-    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds."""
+    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds.
+
+    What each means, and its default, stands at the field of Options of the same name.
+    """
 
     max_batch_size: int
     max_latency: float
@@ -35,15 +37,29 @@ class Options:
     """Hold checked options; making one raises ValueError or TypeError for whatever is wrong."""
 
     max_batch_size: int = 64
+    """Most items in one handler call."""
     max_latency: float = 0.0
+    """Longest that an item waits for companions while a slot is free, in seconds; 0: go when a slot
+    is free, with whatever came in the same tick or piled up while it was busy."""
     max_concurrent_batches: int = 1
+    """Slots: handler calls under way at once."""
     capacity: int | None = 10_000
+    """Most accepted and unsettled items; None: no bound."""
     overflow: Overflow = "wait"
+    """At capacity: ``"wait"`` (admitted first come, first served), ``"reject"`` (CapacityError at
+    once), ``"drop_oldest"`` (the oldest queued item fails with CapacityError)."""
     ordering: Ordering = "unordered"
+    """``"ordered"``: results are released in the order of submission."""
     timeout: float | None = None
+    """Longest from submission to result, in seconds: waiting for admission, queueing and handling
+    together; None: no limit."""
     timeout_policy: TimeoutPolicy = "partial"
+    """``"partial"``: a late item fails alone; ``"fail"``: it fails its batch, and the handler is
+    cancelled; a callable: called with the late items, its results are theirs."""
     cancel_abandoned: bool = True
+    """The handler is cancelled once nobody waits for any of its items."""
     name: str | None = None
+    """In errors and metrics; None: the handler's."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -79,9 +95,9 @@ class Options:
         timeout = seconds("timeout", self.timeout)
         if timeout <= 0:
             raise ValueError(f"timeout must be > 0, got {self.timeout!r}")
-        if timeout < self.max_latency:
+        if timeout <= self.max_latency:
             raise ValueError(
-                f"timeout must be >= max_latency ({self.max_latency!r}), "
+                f"timeout must be > max_latency ({self.max_latency!r}), "
                 f"or items would be late before they are dispatched, got {self.timeout!r}"
             )
         self._set("timeout", timeout)
@@ -97,6 +113,8 @@ def count(name: str, value: Any, kind: str = "an integer") -> int:
         raise TypeError(f"{name} must be {kind}, got {value!r}") from None
     if number < 1:
         raise ValueError(f"{name} must be >= 1, got {value!r}")
+    if number > sys.maxsize:
+        raise ValueError(f"{name} must be <= {sys.maxsize}, got {value!r}")
     return number
 
 
@@ -104,7 +122,10 @@ def seconds(name: str, value: Any, *, least: float = -math.inf) -> float:
     """Give ``value`` as a finite float of at least ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number of seconds, got {value!r}")
     if number < least:

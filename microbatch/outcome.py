@@ -21,17 +21,24 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     """
     if answer is None:
         return (None,) * size
-    kind = answer.__class__
-    if kind is not list and kind is not tuple and not is_sequence(answer):
+    exact = type(answer) is list or type(answer) is tuple
+    if not exact and not is_sequence(answer):
         raise BatchError(
-            f"handler {name!r} must return a sequence of results or None, got {kind.__qualname__}"
+            f"handler {name!r} must return a sequence of results or None, "
+            f"got {answer.__class__.__qualname__}"
         )
     if len(answer) != size:
         raise ResultCountError(name, size, len(answer))
-    results = tuple(answer)
-    if len(results) != size:  # a length may count other things than what comes out
-        raise ResultCountError(name, size, len(results))
-    return results
+    return tuple(answer) if exact else tuple(places_of(answer, size, name))
+
+
+def places_of(answer: Any, size: int, name: str) -> Iterator[Any]:
+    """Give what stands at each place; what has a length may iterate over something else."""
+    for place in range(size):
+        try:
+            yield answer[place]
+        except IndexError:
+            raise ResultCountError(name, size, place) from None
 
 
 def is_sequence(answer: Any) -> bool:
@@ -49,12 +56,13 @@ def individual(error: BaseException) -> BaseException:
     cannot be copied faithfully comes wrapped in a BatchError, and a request to cancel or to exit
     as a HandlerCancelledError: it was not addressed to the caller.
     """
+    own: BaseException
     if isinstance(error, Exception):
         copied = twin(error)
-        own: BaseException = BatchError(describe(error)) if copied is None else copied
+        own = BatchError(describe(error)) if copied is None else copied
     else:
         own = HandlerCancelledError(f"the handler was stopped by {type(error).__qualname__}")
-    own.__cause__ = error
+    set_plainly(own, "__cause__", error)
     return own
 
 
@@ -63,7 +71,7 @@ def describe(error: Exception) -> str:
     name = type(error).__qualname__
     try:
         return f"{name}: {error}"
-    except Exception:
+    except BaseException:  # whatever its own code does, no caller may hang
         return name
 
 
@@ -73,14 +81,18 @@ def twin(error: E) -> E | None:
         return None
     try:
         own = bare_twin(error) if is_plain(type(error)) else full_twin(error)
-        faithful = same(own, error)
-    except Exception:
+        if not same(own, error):
+            return None
+        if "__notes__" in own.__dict__:
+            set_plainly(own, "__notes__", list(error.__notes__))
+    except BaseException:  # whatever its own code does, no caller may hang
         return None
-    if not faithful:
-        return None
-    if hasattr(own, "__notes__"):
-        own.__notes__ = list(error.__notes__)
     return own
+
+
+def set_plainly(error: BaseException, name: str, value: object) -> None:
+    """Set an attribute whatever the exception's own ``__setattr__`` makes of it."""
+    BaseException.__setattr__(error, name, value)
 
 
 def is_plain(kind: type[BaseException]) -> bool:
@@ -94,7 +106,7 @@ def is_plain(kind: type[BaseException]) -> bool:
 def bare_twin(error: E) -> E:
     """Copy a plain exception without calling its ``__init__``, whose parameters are not known."""
     own = BaseException.__new__(type(error))
-    own.args = error.args
+    set_plainly(own, "args", error.args)
     own.__dict__.update(error.__dict__)
     return own
 

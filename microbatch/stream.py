@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 from microbatch._select import Ticket
 from microbatch.errors import BatchTimeoutError
 
-__all__ = ["Mapping"]
+__all__ = ["MappedSource"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Mapping(Generic[T, R]):
+class MappedSource(Generic[T, R]):
     """Submit what a source yields, and give the outcomes; at most ``window`` are outstanding."""
 
     def __init__(

@@ -43,6 +43,8 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
 class Timer:
     """Be the one timer of a lane: at most one call is outstanding."""
 
+    _descriptor: TimerDescriptor | None = None
+
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], context: Context
     ) -> None:
@@ -50,7 +52,6 @@ class Timer:
         self._clock = clock
         self._context = context
         self._precise = clock is time.monotonic
-        self._descriptor: TimerDescriptor | None = None
         self._callback: Callable[[], object] | None = None
 
     def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:

@@ -1,7 +1,7 @@
 """Run ``async def`` tests on several kinds of event loop, and see that none leaves a thing behind.
 
 Tests run in virtual time, with and without eager tasks, always in asyncio's debug mode. Those that
-are marked ``every_loop`` run on uvloop too, and with debug mode off.
+are marked ``every_loop`` run on asyncio's own loop and on uvloop too, and with debug mode off.
 """
 
 from __future__ import annotations
@@ -57,10 +57,17 @@ class LoopKind:
             yield loop
 
 
-def uv_loop() -> asyncio.AbstractEventLoop:
-    loop = uvloop.new_event_loop()
+def patient(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
     loop.slow_callback_duration = 60.0  # a busy machine is no reason to complain
     return loop
+
+
+def stock_loop() -> asyncio.AbstractEventLoop:
+    return patient(asyncio.new_event_loop())
+
+
+def uv_loop() -> asyncio.AbstractEventLoop:
+    return patient(uvloop.new_event_loop())
 
 
 def kinds(
@@ -79,6 +86,8 @@ VIRTUAL = kinds("virtual", testing.VirtualClockEventLoop, debug=True, eager_from
 EVERY = VIRTUAL + kinds(
     "virtual-plain", testing.VirtualClockEventLoop, debug=False, eager_from=(3, 12)
 )
+EVERY += kinds("asyncio", stock_loop, debug=True, eager_from=(3, 12))
+EVERY += kinds("asyncio-plain", stock_loop, debug=False, eager_from=(3, 12))
 if uvloop is not None:
     # uvloop cannot make eager tasks on Python 3.13.0.
     uv_eager = NEVER if sys.version_info[:3] == (3, 13, 0) else (3, 12)
@@ -89,7 +98,10 @@ if uvloop is not None:
 
 # -------------------------------------------------------------------------------- running the tests
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "every_loop: run on uvloop too, and with debug mode off")
+    config.addinivalue_line(
+        "markers",
+        "every_loop: run on asyncio's own loop and on uvloop too, and with debug mode off",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -185,6 +185,56 @@ def test_every_option_reaches_the_batcher() -> None:
     assert "the line must have at most 3 bytes, got 4" in result.stdout
 
 
+# --------------------------------------------------------------------------- several parameters
+PAIRS = """
+from microbatch import batched
+
+@batched()
+def joined(a, b="none"):
+    return [f"{one}|{two}" for one, two in zip(a, b, strict=True)]
+
+class Joiner:
+    @batched()
+    def joined(self, a, b):
+        return joined.__wrapped__(a, b)
+
+joiner = Joiner()
+"""
+
+
+@pytest.mark.parametrize("handler", ["joined", "joiner.joined"])
+def test_rows_are_bound_to_the_parameters_of_the_handler(here: Path, handler: str) -> None:
+    (here / "pairs.py").write_text(PAIRS)
+    given = '{"b":2,"a":1}\n[3,4]\n'
+    result = invoke("-", "--handler", f"pairs:{handler}", given=given)
+    assert (result.exit_code, result.stdout) == (0, '"1|2"\n"3|4"\n')
+
+
+def test_rows_that_do_not_fit_the_parameters_are_errors(here: Path) -> None:
+    (here / "pairs.py").write_text(PAIRS)
+    rows = ['{"a":1}', '{"b":2}', '{"a":1,"c":3}', "[1,2,3]", '"ab"', "null"]
+    result = invoke("-", "--handler", "pairs:joined", given="\n".join(rows))
+    first, *others = map(json.loads, result.stdout.splitlines())
+    assert (result.exit_code, first) == (1, "1|none")
+    assert {(each["error"]["stage"], each["error"]["type"]) for each in others} == {
+        ("handler", "TypeError")
+    }
+    assert [each["error"]["message"] for each in others] == [
+        "joined() missing 1 required positional argument: 'a'",
+        "joined() got an unexpected keyword argument 'c'",
+        "joined() takes from 1 to 2 positional arguments but 3 were given",
+        "a row must be an object or an array for the parameters a and b, got 'ab'",
+        "a row must be an object or an array for the parameters a and b, got None",
+    ]
+
+
+def test_a_method_without_its_instance_is_wrong_usage(here: Path) -> None:
+    (here / "pairs.py").write_text(PAIRS)
+    result = invoke("-", "--handler", "pairs:Joiner.joined", given="[1,2]\n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'Joiner.joined' is a method: use it through an instance" in result.stderr
+
+
 # ------------------------------------------------------------------------------------------ usage
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -248,8 +298,8 @@ def test_the_output_is_never_the_input_even_if_the_shell_opened_both(here: Path)
 def test_the_help_teaches() -> None:
     result = invoke("--help")
     assert result.exit_code == 0
-    for part in ("--handler shout:handle", '"stage": "parse"', "Exit codes:", "130"):
-        assert part in result.stdout
+    for part in ("--handler shout:handle", '"stage": "parse"', "Exit codes:", "130", "looks alike"):
+        assert part in " ".join(result.stdout.split())
 
 
 def test_the_version_is_that_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,18 +417,26 @@ def test_a_reader_that_goes_away_is_no_news(here: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------- signals
-def test_an_interrupt_finishes_what_was_read() -> None:
+def test_an_interrupt_finishes_the_rows_under_way() -> None:
     given = "".join(f"{number}\n" for number in range(20_000))  # more than is read at once
     result = run("interrupted", given=given)
     assert result.exit_code == 130
     lines = result.stdout.splitlines()
     assert given.startswith(result.stdout)
-    assert 0 < len(lines) < 20_000
+    assert 0 < len(lines) <= 256  # as many as may be under way
     assert result.stderr == (
-        "microbatch: finishing what was read; stop at once with Ctrl-C again\n"
+        "microbatch: finishing the rows under way; stop at once with Ctrl-C again\n"
         f"microbatch: stopped: {len(lines):,} lines written, "
         f"the answers to the first {len(lines):,} lines of the input\n"
     )
+
+
+def test_an_interrupt_leaves_the_other_rows_of_a_block_alone() -> None:
+    given = "".join(f"{number}\n" for number in range(6000))  # one block, and many windows
+    result = run("interrupted", "--max-batch-size", "8", given=given)
+    assert result.exit_code == 130
+    assert result.stdout == "".join(f"{number}\n" for number in range(32))
+    assert "stopped: 32 lines written, the answers to the first 32 lines" in result.stderr
 
 
 def test_an_interrupt_after_the_last_row_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -446,7 +504,7 @@ def test_a_signal_ends_the_wait_for_more_lines(number: int, code: int) -> None:
         command.write(b"1\n2")
         assert command.line() == b"1\n"
         command.popen.send_signal(number)
-        assert b"finishing what was read" in command.error_line()
+        assert b"finishing the rows under way" in command.error_line()
         assert command.popen.wait() == code  # though stdin is still open
         assert b"stopped: 1 lines written" in command.error_line()
 
@@ -458,7 +516,7 @@ def test_an_interrupt_waits_for_the_handler(here: Path) -> None:
         command.write(b'"wait"\n')
         assert command.error_line() == b"waiting\n"
         command.popen.send_signal(signal.SIGINT)
-        assert b"finishing what was read" in command.error_line()
+        assert b"finishing the rows under way" in command.error_line()
         (here / "go").write_text("")
         output, errors, code = command.rest()
         assert (output, code) == (b'"wait"\n', 130)
@@ -474,7 +532,7 @@ def test_a_second_interrupt_does_not_wait_for_the_handler(here: Path) -> None:
         command.write(b'"wait"\n')
         assert command.error_line() == b"waiting\n"
         command.popen.send_signal(signal.SIGINT)
-        assert b"finishing what was read" in command.error_line()
+        assert b"finishing the rows under way" in command.error_line()
         command.popen.send_signal(signal.SIGINT)
         output, errors, code = command.rest()
         assert (output, code) == (b"", 130)

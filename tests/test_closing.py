@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
 import math
+import sys
 import threading
 from typing import Any
 
@@ -438,3 +440,167 @@ def test_aclose_closes_the_lanes_of_all_running_loops(request: Any, loop_kind: A
     if "virtual" in request.node.name:
         pytest.skip("a virtual clock jumps over the hour at once")
     assert close_from_here(loop_kind, None) == (1, 0)
+
+
+class OtherLoop:
+    """Be a loop in a thread that uses a batcher, and stands still until it is told how to end."""
+
+    def __init__(self, batcher: Batcher[int, int]) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._standing, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(batcher,), daemon=True)
+        self._thread.start()
+        assert self._standing.wait(10)
+
+    def _run(self, batcher: Batcher[int, int]) -> None:
+        self.loop.call_soon(self._use, batcher)
+        self.loop.run_forever()
+        self.loop.close()
+
+    def _use(self, batcher: Batcher[int, int]) -> None:
+        ticket = batcher.submit_nowait(1)
+        self.loop.stop()  # after this; what comes meanwhile is never called
+        self._standing.set()
+        self._go.wait(10)
+        ticket.cancel()
+
+    def end(self) -> None:
+        self._go.set()
+        self._thread.join(10)
+
+
+def test_aclose_does_not_wait_for_a_loop_that_is_closed_before_it_hears_of_it() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    other = OtherLoop(batcher)
+
+    async def close() -> int:
+        closing = asyncio.create_task(batcher.aclose())
+        await turns()
+        assert not closing.done()
+        await asyncio.to_thread(other.end)
+        return await closing
+
+    assert asyncio.run(close()) == 0
+
+
+def test_aclose_gives_up_what_a_loop_leaves_that_cancels_its_closing() -> None:
+    handler = RecordingHandler[int, int](delay=HOUR)
+    batcher: Batcher[int, int] = Batcher(handler)
+    closing_there, over = threading.Event(), threading.Event()
+
+    async def use() -> None:
+        task = asyncio.ensure_future(batcher.submit(1))
+        await turns()
+        closing_there.set()
+        await asyncio.to_thread(over.wait, 10)
+        for each in asyncio.all_tasks() - {asyncio.current_task()}:
+            each.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    thread = threading.Thread(target=asyncio.run, args=(use(),), daemon=True)
+
+    async def close() -> int:
+        thread.start()
+        await asyncio.to_thread(closing_there.wait, 10)
+        closing = asyncio.create_task(batcher.aclose())
+        await turns()
+        over.set()
+        return await closing
+
+    assert asyncio.run(close()) in (0, 1)  # as far as the other loop came
+    thread.join(10)
+
+
+def test_aclose_passes_over_a_loop_that_was_closed_at_the_same_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+    other = OtherLoop(batcher)
+
+    def closed(*_: object) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    monkeypatch.setattr(other.loop, "call_soon_threadsafe", closed)
+
+    async def close() -> int:
+        return await batcher.aclose()
+
+    assert asyncio.run(close()) == 1
+    other.end()
+
+
+# ------------------------------------------------------------------------------------------ misuse
+@pytest.mark.parametrize("wait", ["drain", "aclose"])
+async def test_a_handler_that_waits_for_itself_is_told_so(wait: str) -> None:
+    async def handler(items: list[int]) -> None:
+        await getattr(batcher, wait)()
+
+    batcher: Batcher[int, None] = Batcher(handler)
+    with pytest.raises(RuntimeError, match="must not be drained or closed by its own handler"):
+        await batcher.submit(1)
+    assert await batcher.aclose() == 0
+
+
+async def test_a_batcher_that_was_closed_while_somebody_drained_stays_closed() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0), max_latency=0.5)
+    ticket = batcher.submit(1)
+    draining = asyncio.create_task(batcher.drain())
+    await turns()
+    closing = asyncio.create_task(batcher.aclose())
+    closing.cancel()
+    await asyncio.wait([closing])
+    closing = asyncio.create_task(batcher.aclose())
+    await turns()
+    closing.cancel()
+    await asyncio.gather(ticket, draining, return_exceptions=True)
+    with pytest.raises(BatcherClosedError):
+        batcher.submit(2)
+
+
+async def test_what_was_accepted_before_an_aclose_that_is_cancelled_does_not_wait_any_more() -> (
+    None
+):
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR)
+    ticket = batcher.submit(1)
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(0.0) as scope:
+            await batcher.aclose()
+            scope.reschedule(None)
+    assert await ticket == 1
+    assert asyncio.get_running_loop().time() < 1.0
+
+
+def test_no_handler_is_called_while_the_loop_is_shut_down(loop_kind: Any) -> None:
+    handler = RecordingHandler[int, int](delay=HOUR)
+    batcher: Batcher[int, int] = Batcher(handler, max_batch_size=1)
+
+    async def main() -> None:
+        batcher.submit_nowait(1)
+        batcher.submit_nowait(2)
+        await turns()
+
+    loop_kind.run(main)
+    assert handler.sizes == [1]
+    with pytest.warns(ResourceWarning, match="unsettled items of batcher 'recording': 1; "):
+        loop_kind.run(batcher.drain)
+
+
+def test_threads_may_open_lanes_while_loops_close(loop_kind: Any) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler())
+
+    async def main() -> int:
+        return await batcher.submit(1)
+
+    def many() -> None:
+        for _ in range(20):
+            asyncio.run(main())
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(many) for _ in range(8)]:
+                done.result(30)
+    finally:
+        sys.setswitchinterval(before)
+    assert batcher.statistics().completed == 160

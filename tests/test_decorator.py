@@ -136,6 +136,23 @@ async def test_several_parameters_take_a_list_each() -> None:
     assert [text async for text in join.map([("a", "b", "c", "d")])] == ["abcd"]
 
 
+@pytest.mark.parametrize("wrong", ["ab", {"a": 1, "b": 2}, ("a",), ("a", "b", "c"), 5])
+async def test_an_item_of_several_parameters_has_a_value_for_each(wrong: Any) -> None:
+    @batched()
+    async def pair(a: list[str], b: list[str]) -> list[str]:
+        return [x + y for x, y in zip(a, b, strict=True)]
+
+    good = pair.submit(["a", "b"])
+    message = "^an item must be a tuple of 2 values, one for each parameter, got "
+    for submit in (pair.submit, pair.submit_nowait, lambda item: pair.submit_many([item])):
+        with pytest.raises(TypeError, match=message):
+            submit(wrong)
+    with pytest.raises(TypeError, match=message):
+        await anext(pair.map([wrong]))
+    assert await good == "ab"
+    assert pair.statistics().submitted == 1
+
+
 async def test_positional_parameters_alone_make_a_tuple() -> None:
     @batched()
     async def pairs(a: list[int], b: list[int], /) -> list[tuple[int, int]]:

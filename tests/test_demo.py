@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
+import io
 import os
 import signal
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 
@@ -17,10 +20,12 @@ pytest.importorskip("rich")
 pytest.importorskip("sklearn")
 
 from click.testing import CliRunner, Result
+from sklearn.exceptions import ConvergenceWarning
 
 from microbatch import demo
+from microbatch.batch import Reason
 from microbatch.cli.app import app
-from microbatch.demo import Comparison, Demo, Settings
+from microbatch.demo import Comparison, Demo, Digits, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +124,23 @@ def test_the_table_says_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> No
     assert result.stderr == ""
 
 
+def test_the_table_fits_80_columns_whatever_was_measured(
+    monkeypatch: pytest.MonkeyPatch, comparison: Comparison
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    reasons = dict.fromkeys(get_args(Reason), 123_456)
+    batched = dataclasses.replace(comparison.batched, reasons=reasons, latencies=[123.456])
+    single = dataclasses.replace(comparison.single, latencies=[0.001], seconds=0.00001)
+    fake_run(
+        monkeypatch, lambda work: dataclasses.replace(comparison, single=single, batched=batched)
+    )
+    result = invoke(*SMALL)
+    assert result.stdout.count("  sent: ") == len(reasons)
+    assert "123,456.0x more" in result.stdout
+    assert "longest wait over" in result.stdout
+    assert "…" not in result.stdout
+
+
 def test_different_predictions_exit_with_1(
     monkeypatch: pytest.MonkeyPatch, comparison: Comparison
 ) -> None:
@@ -184,6 +206,49 @@ def test_an_interrupt_before_the_traffic_says_so(monkeypatch: pytest.MonkeyPatch
     result = invoke(*SMALL)
     assert result.exit_code == 130
     assert result.stderr == "microbatch: interrupted before the first request\n"
+
+
+def test_an_interrupt_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def write(self, text: str) -> int:
+            if text.startswith("Iteration 1,"):
+                signal.raise_signal(signal.SIGINT)
+            return super().write(text)
+
+    monkeypatch.setattr(demo, "MLPClassifier", functools.partial(demo.MLPClassifier, verbose=True))
+    with contextlib.redirect_stdout(Terminal()) as terminal, pytest.raises(KeyboardInterrupt):
+        Digits.trained()
+    assert "Iteration 2" not in terminal.getvalue()
+
+
+def test_another_warning_of_the_training_is_no_interrupt() -> None:
+    model = demo.MLPClassifier((1,), max_iter=1)  # never converges
+    with pytest.warns(ConvergenceWarning):
+        demo.fit(model, [[0.0], [1.0]], [0, 1])
+    with pytest.raises(ConvergenceWarning):  # warnings are errors here
+        demo.fit(model, [[0.0], [1.0]], [0, 1])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no such signal")
+def test_ctrl_c_ends_the_training() -> None:
+    script = """
+from functools import partial
+from microbatch import demo
+from microbatch.cli import main
+demo.MLPClassifier = partial(demo.MLPClassifier, n_iter_no_change=1000, verbose=True)
+main()
+"""
+    command = [sys.executable, "-u", "-c", script, "demo", *SMALL]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as popen:
+        assert popen.stdout is not None
+        assert popen.stdout.readline().startswith(b"Iteration 1,")
+        popen.send_signal(signal.SIGINT)
+        output, errors = popen.communicate()
+    assert (errors, popen.returncode) == (
+        b"microbatch: interrupted before the first request\n",
+        130,
+    )
+    assert b"callers" not in output
 
 
 @pytest.mark.skipif(os.name != "posix", reason="has no such signal")

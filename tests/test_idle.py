@@ -36,7 +36,7 @@ def armed() -> list[Any]:
 
 # ----------------------------------------------------------------------------- nothing is scheduled
 async def test_a_new_batcher_schedules_nothing() -> None:
-    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=HOUR)
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=2 * HOUR)
     batcher.flush()
     batcher.statistics()
     assert armed() == []
@@ -64,7 +64,7 @@ async def test_an_idle_batcher_has_nothing_scheduled(options: Any) -> None:
 
 
 async def test_a_batcher_whose_items_were_all_cancelled_has_nothing_scheduled() -> None:
-    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=HOUR)
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=2 * HOUR)
     for ticket in [batcher.submit(1), batcher.submit_many([2, 3]), batcher.submit(4, timeout=5.0)]:
         ticket.cancel()
     await turns()
@@ -72,7 +72,7 @@ async def test_a_batcher_whose_items_were_all_cancelled_has_nothing_scheduled() 
 
 
 async def test_a_batcher_whose_items_were_all_late_has_nothing_scheduled() -> None:
-    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=1.0, timeout=1.0)
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=0.5, timeout=1.0)
     for _ in range(2):
         await asyncio.gather(batcher.submit(1), return_exceptions=True)
     await turns()
@@ -80,7 +80,7 @@ async def test_a_batcher_whose_items_were_all_late_has_nothing_scheduled() -> No
 
 
 async def test_a_closed_batcher_has_nothing_scheduled() -> None:
-    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=HOUR)
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=2 * HOUR)
     batcher.submit(1)
     await batcher.aclose(timeout=5.0)
     await turns()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 import sys
 from collections.abc import Awaitable
 from typing import Any
@@ -509,3 +511,36 @@ async def test_a_timeout_is_told_on_every_loop(handler: Any) -> None:
         await batcher.submit(1)
     handler.release()
     await batcher.aclose()
+
+
+# ------------------------------------------------------------------------------- tickets that fail
+async def test_gather_returns_the_cancellation_of_a_ticket(batcher: Any, handler: Any) -> None:
+    handler.hold()
+    tickets = [batcher.submit(1), batcher.submit(2)]
+    gathered = asyncio.gather(*tickets, return_exceptions=True)
+    await turns()
+    tickets[0].cancel("why")
+    handler.release()
+    cancelled, result = await gathered
+    assert (type(cancelled), cancelled.args) == (asyncio.CancelledError, ("why",))
+    assert result == await tickets[1]
+
+
+async def test_an_awaitable_that_yields_the_ticket_is_thrown_its_failure(batcher: Any) -> None:
+    class Yielding:
+        def __await__(self) -> Any:
+            ticket = batcher.submit("bad")
+            ticket._asyncio_future_blocking = True
+            yield ticket
+            raise AssertionError("asyncio throws a future's failure where it was yielded")
+
+    with pytest.raises(Trouble):
+        await Yielding()
+
+
+@pytest.mark.parametrize("copying", [copy.copy, copy.deepcopy, pickle.dumps])
+async def test_a_ticket_cannot_be_copied(batcher: Any, copying: Any) -> None:
+    ticket = batcher.submit(1)
+    with pytest.raises(TypeError):
+        copying(ticket)
+    await ticket

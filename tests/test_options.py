@@ -81,13 +81,28 @@ def test_a_timeout_below_max_latency_would_make_every_item_late() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         Batcher(handler, max_latency=2.0, timeout=0.5)
     assert str(caught.value) == (
-        "timeout must be >= max_latency (2.0), or items would be late before they are dispatched, "
+        "timeout must be > max_latency (2.0), or items would be late before they are dispatched, "
         "got 0.5"
     )
 
 
-def test_a_timeout_that_equals_max_latency_is_allowed() -> None:
-    assert Batcher(handler, max_latency=2, timeout=2).options.timeout == 2.0
+def test_a_timeout_that_equals_max_latency_would_make_every_waiting_item_late() -> None:
+    with pytest.raises(ValueError, match=r"^timeout must be > max_latency \(2\.0\), .* got 2$"):
+        Batcher(handler, max_latency=2, timeout=2)
+
+
+def test_a_number_beyond_every_float_is_named() -> None:
+    with pytest.raises(
+        ValueError, match=r"^max_latency must be a finite number of seconds, got 1000"
+    ):
+        Batcher(handler, max_latency=10**400)
+
+
+def test_a_batcher_is_no_handler() -> None:
+    with pytest.raises(
+        TypeError, match=r"^handler must be a function of a list of items, got <Batch"
+    ):
+        Batcher(Batcher(handler))  # type: ignore[call-overload]
 
 
 def test_an_unknown_option_is_a_type_error() -> None:

@@ -33,7 +33,7 @@ class Flight(Slots):
         self.task: Any = None
         self.reason: Any = None
         self._lane: Lane
-        self._counted = False  # as late or dropped, so not once more when it is settled
+        self._counted = ""  # "late" or "dropped" already, so not once more when they are settled
 
     @property
     def items(self) -> list[Any]:
@@ -73,7 +73,7 @@ class Flight(Slots):
     def _settle(self, slot: Slot, state: str, value: Any) -> None:
         # Making the exception may have run code that cancelled the ticket.
         if slot.home is self:
-            self._lane._settle(slot, state, value, self._counted)
+            self._lane._settle(slot, state, value, bool(self._counted))
 
     def _land(self) -> None:
         self.alive = 0

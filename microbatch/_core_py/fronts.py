@@ -25,6 +25,8 @@ class Router:
 class Front:
     """Be what items are submitted to."""
 
+    _width = 1
+
     def __class_getitem__(cls, parameters: Any) -> GenericAlias:
         return GenericAlias(cls, parameters)
 
@@ -39,21 +41,21 @@ class Front:
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-        return self.router.find_lane()._push(item, timeout)
+        return self.router.find_lane()._push(self._whole(item), timeout)
 
     def submit_nowait(self, item: Any, *, timeout: Timeout = ...) -> Ticket:
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         lane = self.router.find_lane()
         if lane._overflow == "wait" and lane.unsettled >= lane._capacity and not lane.closed:
             lane._refuse(1)
-        return lane._push(item, timeout)
+        return lane._push(self._whole(item), timeout)
 
     def _submit_waiting(self, item: Any) -> Ticket:
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
         lane = self.router.find_lane()
         if lane.closed:
             lane._make_way(1)
-        return lane._accept(item, ...)
+        return lane._accept(self._whole(item), ...)
 
     def submit_many(
         self, items: Iterable[Any], *, timeout: Timeout = ..., return_exceptions: bool = False
@@ -64,7 +66,17 @@ class Front:
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
         handled in several batches. For the rest it is as submit().
         """
-        return self.router.find_lane()._push_many(list(items), timeout, bool(return_exceptions))
+        lane, every = self.router.find_lane(), [self._whole(item) for item in items]
+        return lane._push_many(every, timeout, bool(return_exceptions))
+
+    def _whole(self, item: Any) -> Any:
+        """Give an item back; TypeError where it lacks one value for each parameter."""
+        if self._width > 1 and not (isinstance(item, (tuple, list)) and len(item) == self._width):
+            raise TypeError(
+                f"an item must be a tuple of {self._width} values, one for each parameter, "
+                f"got {item!r}"
+            )
+        return item
 
 
 class CallableFront(Front):
@@ -81,19 +93,21 @@ class CallableFront(Front):
     instance: Any = None  # what this is bound to, alive as long as this
     definition: Any = None  # what was decorated: its owner's
 
-    def set_call(self, arity: int, bind: Callable[..., Any] | None) -> None:
-        """Say how a call becomes an item.
+    def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None:
+        """Say how a call becomes an item, and what is one.
 
         ``arity`` positional arguments are the item as they stand, whatever else is given goes
-        through ``bind``; 0 is not callable as it stands.
+        through ``bind``; 0 is not callable as it stands. With a ``width`` above 1 an item is a
+        tuple or a list of so many values.
         """
-        self._arity, self._bind, self.bound = arity, bind, {}
+        self._arity, self._bind, self._width, self.bound = arity, bind, width, {}
 
     def pinned(self, instance: Any) -> Self:
         """Give a front like this one that keeps ``instance`` alive."""
         front = type(self).__new__(type(self))
         front.router, front._arity, front._bind = self.router, self._arity, self._bind
         front.bound, front.definition, front.instance = self.bound, self.definition, instance
+        front._width = self._width
         return front
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

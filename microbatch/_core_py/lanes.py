@@ -132,6 +132,8 @@ class Lane:
         excess = self.unsettled + count - self._capacity
         if excess <= 0 or self._overflow == "wait":
             return
+        # What waits for admission may exceed the capacity; that is not for these to make up for.
+        excess = min(excess, count)
         if self._overflow == "reject" or excess > self._live:
             self._refuse(count)
         self._drop_oldest(int(excess))
@@ -145,8 +147,9 @@ class Lane:
 
     def _drop_oldest(self, count: int) -> None:
         oldest = self._take_live(count)
-        oldest._counted = True
-        self.dropped += count
+        oldest._counted = "dropped"
+        self.dropped += oldest.size
+        self._flights.append(oldest)
         oldest.fail(self.dropped_error)
         self.wake_soon()
 
@@ -219,7 +222,7 @@ class Lane:
 
     def _take_live(self, count: int) -> Flight:
         flight = new_flight(self)
-        while flight.size < count:
+        while flight.size < count and self._live:
             self._queue._skip_holes()
             self._move(self._queue._slots.popleft(), flight)
         return flight
@@ -242,8 +245,10 @@ class Lane:
             self._move(slot, flight)
             if isinstance(home, Flight):
                 home.alive -= 1
-                if home._counted:  # as late, and now it comes to another end
+                if home._counted == "late":  # and now it comes to another end
                     self.late -= 1
+                elif home._counted == "dropped":
+                    self.dropped -= 1
                 if home not in hit:
                     hit.append(home)
                 if home.alive == 0:
@@ -259,7 +264,7 @@ class Lane:
 
     # --------------------------------------------------------------------------------- settling
     def _settle(self, slot: Slot, state: str, value: Any, counted: bool) -> None:
-        ticket, index = slot.ticket, slot.index
+        ticket, index, _item = slot.ticket, slot.index, slot.item  # let go of last
         slot.vacate()
         self.unsettled -= 1
         if not counted:
@@ -316,7 +321,7 @@ class Lane:
                     home = queued if slot.home is self._queue else in_flight
                     self._give_up([slot], home, hit)
         for flight in (queued, in_flight):
-            flight._counted = True
+            flight._counted = "late"
             self.late += flight.size
             if flight.size:
                 self._flights.append(flight)

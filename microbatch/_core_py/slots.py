@@ -22,8 +22,8 @@ class Slot:
 
     def vacate(self) -> None:
         """Leave home, and let go of the ticket and the item."""
+        self.home = None  # first: a finalizer may ask
         del self.ticket, self.item
-        self.home = None
 
 
 class Slots:

@@ -107,6 +107,10 @@ class Ticket:
         message = () if self._value is None else (self._value,)
         return self._lane._cancelled_error(*message)
 
+    @property
+    def _cancel_message(self) -> Any:  # asyncio.gather reads it
+        return self._value if self._state == CANCELLED else None
+
     def cancel(self, msg: Any = None) -> bool:
         """Give up the items, queued or in flight; False when the ticket is done already.
 

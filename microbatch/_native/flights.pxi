@@ -8,7 +8,7 @@ cdef class Flight(Slots):
 
     cdef readonly Py_ssize_t size
     cdef readonly Py_ssize_t alive
-    cdef bint counted                 # as late or dropped, so not once more when it is settled
+    cdef Counted counted              # already, so not once more when they are settled
     cdef readonly double departed     # when it was taken
     cdef public object task           # these two are their owner's
     cdef public object reason

@@ -13,7 +13,7 @@ cdef class Router:
         cdef PyObject *mark
         if self.lane is None:
             return self.look(NULL)
-        if self.lane.waker.thread == thread_ident():
+        if self.lane.waker.runs_here():
             return self.lane
         mark = loop_mark()
         if mark != NULL and mark == <PyObject *> self.lane.mark:
@@ -30,6 +30,7 @@ cdef class Router:
         return lane
 
     def find_lane(self):
+        """Give the running loop's lane; for the subclass to say."""
         raise NotImplementedError
 
 
@@ -37,6 +38,7 @@ cdef class Front:
     """Be what items are submitted to."""
 
     cdef readonly Router router
+    cdef Py_ssize_t width             # above 1 an item is a tuple or a list of so many values
     cdef object __weakref__
 
     __class_getitem__ = classmethod(GenericAlias)
@@ -45,27 +47,60 @@ cdef class Front:
         self.router = router
 
     def submit(self, item, *, timeout=...):
-        return self.router.here().push(item, timeout)
+        """Submit one item, and give the ticket to await for its result.
+
+        ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
+        At capacity the item waits for admission, or CapacityError is raised, or the oldest queued
+        item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
+        RuntimeError where no event loop runs.
+        """
+        return self.router.here().push(self.whole(item), timeout)
 
     def submit_nowait(self, item, *, timeout=...):
+        """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         cdef Lane lane = self.router.here()
         if lane.unsettled >= lane.capacity and lane.overflow == WAIT and not lane.closed:
             lane.refuse(1)
-        return lane.push(item, timeout)
+        return lane.push(self.whole(item), timeout)
 
     def _submit_waiting(self, item):
+        """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
         cdef Lane lane = self.router.here()
         if lane.closed:
             lane.make_way(1)
-        return lane.accept(item, UNSET)
+        return lane.accept(self.whole(item), UNSET)
 
     def submit_many(self, items, *, timeout=..., bint return_exceptions=False):
+        """Submit items with one ticket for all, whose result is the list of their results.
+
+        It settles when all have. Where items fail, it raises the exception of the first of them
+        by place, or with ``return_exceptions`` has each exception in its place. The items may be
+        handled in several batches. For the rest it is as submit().
+        """
         cdef Lane lane = self.router.here()
-        return lane.push_many(list(items), timeout, return_exceptions)
+        cdef list every = list(items)
+        if self.width > 1:
+            for item in every:
+                self.whole(item)
+        return lane.push_many(every, timeout, return_exceptions)
+
+    cdef inline object whole(self, object item):
+        """Give an item back; TypeError where it lacks one value for each parameter."""
+        if self.width > 1 and not (isinstance(item, (tuple, list)) and len(item) == self.width):
+            raise TypeError(
+                f"an item must be a tuple of {self.width} values, one for each parameter, "
+                f"got {item!r}"
+            )
+        return item
 
 
 cdef class CallableFront(Front):
-    """Be a front that is called as its function would be, and is bound to instances as a method."""
+    """Be a front that is called as its function would be, and is bound to instances as a method.
+
+    A subclass has ``bind_to(instance, owner)``, which gives the front of an instance and may keep
+    it in ``bound``, by the instance's ``id()``; and ``call_unbound(args, kwargs)``, for what is
+    not callable as it stands.
+    """
 
     cdef Py_ssize_t arity             # how many arguments are the item; 0: only a method, unbound
     cdef object bind                  # (*args, **kwargs) -> item, where they are not
@@ -73,8 +108,8 @@ cdef class CallableFront(Front):
     cdef readonly dict bound          # the identity of an instance -> its own front, unpinned
     cdef public object definition     # what was decorated: its owner's
 
-    def set_call(self, Py_ssize_t arity, bind):
-        self.arity, self.bind, self.bound = arity, bind, {}
+    def set_call(self, Py_ssize_t arity, bind, Py_ssize_t width=1):
+        self.arity, self.bind, self.width, self.bound = arity, bind, width, {}
 
     def pinned(self, instance):
         """Give a front like this one that keeps ``instance`` alive."""
@@ -95,6 +130,7 @@ cdef CallableFront pin(CallableFront front, object instance):
     cdef CallableFront pinned = new_like(front)
     pinned.router, pinned.arity, pinned.bind = front.router, front.arity, front.bind
     pinned.bound, pinned.definition, pinned.instance = front.bound, front.definition, instance
+    pinned.width = front.width
     return pinned
 
 

@@ -56,7 +56,8 @@ cdef class Lane:
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
         self.timeout = INFINITY if timeout is None else timeout
         self.overflow = OVERFLOW[overflow]
-        self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
+        if not self.closed:
+            self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
 
     def close(self):
         self.closed, self.gate = True, 0
@@ -149,9 +150,11 @@ cdef class Lane:
         if self.closed:
             self.rejected += count
             raise BatcherClosedError(f"batcher {self.name!r} is closed")
-        if self.overflow == REJECT or self.live + self.capacity - self.unsettled < count:
+        # What waits for admission may exceed the capacity; that is not for these to make up for.
+        cdef Py_ssize_t excess = min(count, self.unsettled + count - self.capacity)
+        if self.overflow == REJECT or excess > self.live:
             self.refuse(count)
-        self.drop_oldest(count - (self.capacity - self.unsettled))
+        self.drop_oldest(excess)
         return 0
 
     cdef int refuse(self, Py_ssize_t count) except -1:
@@ -163,8 +166,9 @@ cdef class Lane:
 
     cdef int drop_oldest(self, Py_ssize_t count) except -1:
         cdef Flight oldest = self.take_live(count)
-        oldest.counted = True
-        self.dropped += count
+        oldest.counted = DROPPED
+        self.dropped += oldest.size
+        self.flights.append(oldest)
         oldest.fail(self.dropped_error)
         self.waker.soon()
         return 0
@@ -211,11 +215,11 @@ cdef class Lane:
 
     cdef Flight take_live(self, Py_ssize_t count):
         cdef Flight flight = new_flight(self, count)
-        while flight.size < count:
+        while flight.size < count and self.live:  # making the flight may have run a finalizer
             self.queue.skip_holes()
             self.move(self.queue.at(self.queue.head), flight)
             self.queue.head += 1
-        self.live -= count
+            self.live -= 1
         if self.live == 0 and self.queue.mask >= 4096:
             self.queue.resize(16)
         return flight
@@ -270,6 +274,8 @@ cdef class Lane:
         cdef Flight given_up = new_flight(self, 1)
         cdef bint some_waited = self.live > self.count_queued()
         cdef list hit = []
+        if ticket.state > IN_FLIGHT:          # a finalizer came first
+            return 0
         self.extract(ticket, given_up, given_up, hit)
         self.unsettled -= given_up.size
         self.cancelled += given_up.size
@@ -311,8 +317,10 @@ cdef class Lane:
             return 0
         if flight not in hit:
             hit.append(flight)
-        if flight.counted:            # as late, and now it comes to another end
+        if flight.counted == LATE:    # and now they come to another end
             self.late -= count
+        elif flight.counted == DROPPED:
+            self.dropped -= count
         flight.alive -= count
         if flight.alive == 0:
             flight.land()
@@ -340,7 +348,7 @@ cdef class Lane:
         while self.own_deadlines.earliest() <= now:
             self.extract(self.own_deadlines.pop(), queued, in_flight, hit)
         for flight in (queued, in_flight):
-            flight.counted = True
+            flight.counted = LATE
             self.late += flight.size
             if flight.size:
                 self.flights.append(flight)

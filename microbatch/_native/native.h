@@ -33,38 +33,25 @@ static PyObject *microbatch_loop_mark(void)
 #endif
 }
 
-/* StopIteration with this value, without the arguments that its constructor would parse. The
-   last one is used again once nobody else holds it; see microbatch_forget_stop(). */
-static PyObject *microbatch_last_stop = NULL;
+/* Set StopIteration with this value, without the arguments that its constructor would parse. */
 static void microbatch_stop_iteration(PyObject *value)
 {
     static PyObject *no_arguments = NULL;
     PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyStopIterationObject *stop = (PyStopIterationObject *)microbatch_last_stop;
-    if (stop == NULL || Py_REFCNT(stop) != 1 || stop->traceback || stop->context) {
-        if (no_arguments == NULL && (no_arguments = PyTuple_New(0)) == NULL)
-            return;
-        stop = (PyStopIterationObject *)type->tp_new(type, no_arguments, NULL);
-        if (stop == NULL)
-            return;
-        Py_XSETREF(microbatch_last_stop, (PyObject *)stop);
-    }
+    PyObject *stop;
+    if (no_arguments == NULL && (no_arguments = PyTuple_New(0)) == NULL)
+        return;
+    stop = type->tp_new(type, no_arguments, NULL);
+    if (stop == NULL)
+        return;
     Py_INCREF(value);
-    Py_XSETREF(stop->value, value);
-    Py_INCREF(stop);
+    Py_XSETREF(((PyStopIterationObject *)stop)->value, value);
 #if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException((PyObject *)stop);
+    PyErr_SetRaisedException(stop);
 #else
     Py_INCREF(PyExc_StopIteration);
-    PyErr_Restore(PyExc_StopIteration, (PyObject *)stop, NULL);
+    PyErr_Restore(PyExc_StopIteration, stop, NULL);
 #endif
-}
-/* Let go of the last value that was handed over. */
-static void microbatch_forget_stop(void)
-{
-    PyStopIterationObject *stop = (PyStopIterationObject *)microbatch_last_stop;
-    if (stop != NULL && Py_REFCNT(stop) == 1)
-        Py_CLEAR(stop->value);
 }
 
 /* A task's wake-up is a bound C function; it asks its argument only whether it failed. */

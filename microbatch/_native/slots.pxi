@@ -83,6 +83,7 @@ cdef void slots_drop(Slots self) noexcept:
     while self.head != self.tail:
         slot = self.at(self.head)
         ticket, item = slot.ticket, slot.item
+        slot.ticket = slot.item = NULL
         self.head += 1
         Py_XDECREF(ticket)
         Py_XDECREF(item)

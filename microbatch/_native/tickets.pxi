@@ -2,7 +2,12 @@
 
 @cython.freelist(1024)
 cdef class Ticket:
-    """Be the awaitable answer to one submitted item; made by a batcher, never by hand."""
+    """Be the awaitable answer to one submission; made by a batcher, never by hand.
+
+    Await it, or hand it to whatever takes an asyncio future: ``gather``, ``wait``, ``wait_for``,
+    ``shield``, ``as_completed``. It settles exactly once. Cancelling it, or the task that awaits
+    it, gives up its items and no others.
+    """
 
     cdef Lane lane
     cdef Flight flight            # set while in flight
@@ -30,15 +35,23 @@ cdef class Ticket:
 
     @property
     def get_loop(self):
+        """Give the event loop that the ticket belongs to."""
         return self.lane.get_loop
 
     def done(self):
+        """Tell whether the ticket has settled: with a result, an exception or a cancellation."""
         return self.state > IN_FLIGHT
 
     def cancelled(self):
+        """Tell whether the ticket was cancelled."""
         return self.state == CANCELLED
 
     def result(self):
+        """Give the result, or raise what the ticket failed with.
+
+        Raises the loop's CancelledError when it was cancelled, and its InvalidStateError before it
+        is done.
+        """
         if self.state == RETURNED:
             return self.value
         if self.state == RAISED:
@@ -47,6 +60,7 @@ cdef class Ticket:
         raise self._why_no_result()
 
     def exception(self):
+        """Give what the ticket failed with, None when it has a result; else raise as result()."""
         if self.state == RETURNED:
             return None
         if self.state == RAISED:
@@ -63,7 +77,15 @@ cdef class Ticket:
             return self.lane.cancelled_error()
         return self.lane.cancelled_error(self.value)
 
+    @property
+    def _cancel_message(self):            # asyncio.gather reads it
+        return self.value if self.state == CANCELLED else None
+
     def cancel(self, msg=None):
+        """Give up the items, queued or in flight; False when the ticket is done already.
+
+        Settles at once. The handler never sees what was still queued.
+        """
         if self.state > IN_FLIGHT:
             return False
         self.lane.cancel(self, msg)
@@ -71,6 +93,11 @@ cdef class Ticket:
 
     @property
     def add_done_callback(self):
+        """Have ``fn(ticket)`` called by the loop once the ticket is done, in ``context``.
+
+        Without a context it is called in a copy of this call's. Callbacks are called in the order
+        in which they were added, never from within this call.
+        """
         cdef AddDoneCallback bound = AddDoneCallback.__new__(AddDoneCallback)
         bound.vectorcall, bound.ticket = add_done_callback, self
         return bound
@@ -91,6 +118,7 @@ cdef class Ticket:
         return 0
 
     def remove_done_callback(self, fn):
+        """Take back every callback that equals ``fn``; give their number."""
         cdef list before = self.callbacks()
         kept = [pair for pair in before if pair[0] != fn]
         self.set_callbacks(kept)

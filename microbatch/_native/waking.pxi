@@ -9,6 +9,7 @@ cdef class Waker:
     cdef object call_soon, on_callback_error, done_future
     cdef bint scheduled
     cdef unsigned long thread         # that runs callbacks now; 0: none does
+    cdef long process                 # the count of forks when it began to
 
     cdef inline int add(self, Ticket ticket) except -1:
         cdef Slot *slot = self.settled.append()
@@ -30,7 +31,7 @@ cdef class Waker:
     cdef int run(self) except -1:
         """Call what stands there now; what a callback adds is for the next time."""
         cdef size_t left = self.settled.length()
-        self.thread = thread_ident()
+        self.thread, self.process = thread_ident(), forks
         try:
             while left and self.settled.length():  # a callback may call the others itself
                 left -= 1
@@ -40,8 +41,13 @@ cdef class Waker:
             raise
         finally:
             self.thread = 0
-            forget_stop()
+        if self.settled.mask >= 4096 and not self.settled.length():
+            self.settled.resize(16)
         return 0
+
+    cdef inline bint runs_here(self) noexcept:
+        """Tell whether this thread, in this process, is in the middle of run()."""
+        return self.thread == thread_ident() and self.process == forks
 
     cdef inline Ticket next(self):
         cdef Slot *slot = self.settled.at(self.settled.head)
@@ -76,7 +82,10 @@ cdef class Waker:
         if enter(context):
             self.report(callback, ticket)
             return 0
-        answer = call_one(callback, self.done_future if wakes_task(callback) else ticket)
+        answer = call_one(
+            callback,
+            self.done_future if ticket.state == RETURNED and wakes_task(callback) else ticket,
+        )
         leave(context)
         if answer == NULL:
             self.report(callback, ticket)
@@ -104,3 +113,15 @@ cdef Waker new_waker(Lane lane, object call_soon, object on_callback_error, obje
 
 cdef int raise_current() except -1:
     return -1
+
+
+cdef long forks = 0
+
+
+def _forked():
+    global forks
+    forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

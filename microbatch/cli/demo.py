@@ -48,7 +48,7 @@ ROWS: "tuple[tuple[str, str, Callable[[Measurement], float]], ...]" = (
 REASONS = {
     "size": "batch full",
     "natural": "model free",
-    "latency": "oldest waited long enough",
+    "latency": "longest wait over",
 }
 
 

@@ -53,9 +53,11 @@ takes a list of rows and returns a list of as many results. For example, with sh
     microbatch: 1 of 3 rows failed (1 parse); the first: line 2: JSONDecodeError: ...
 
 Line N of the output answers line N of the input, always. A row that fails is an error in its place
-and the others go on; its stage is parse (the line is not JSON), handler (the handler raised,
-returned an exception for this row, or returned too few results for the batch), timeout, or encode
-(the result is not JSON; numpy's scalars and arrays become numbers and lists).
+and the others go on; its stage is parse (the line is not JSON), handler (it raised, or returned an
+exception for this row, or too few results for the batch, or the row does not fit its parameters),
+timeout, or encode (the result is not JSON; numpy's scalars and arrays become numbers and lists). A
+result of the handler's own that has the key "error" looks alike, but is no failure: the last line
+on stderr and the exit code tell of failures alone.
 
 \b
 More examples:
@@ -64,10 +66,12 @@ More examples:
     $ microbatch run rows.jsonl --handler shout:handle | jq -c 'select(.error?)'
 
 The handler is imported from the current directory or from what is installed. What it prints goes
-to stderr, so that the output stays clean. One decorated with @batched keeps its own options.
+to stderr, so that the output stays clean. One decorated with @batched keeps its own options, and
+may have several parameters: the keys of a row are their names, or a row is an array with a value
+for each.
 
-Ctrl-C (or SIGTERM) stops reading; what was read is finished and written, and a last line says how
-far that is. A second Ctrl-C stops at once.
+Ctrl-C (or SIGTERM) takes no more rows; those under way, at most --capacity of them, are finished
+and written, and a last line says how far that is. A second Ctrl-C stops at once.
 
 \b
 Exit codes:
@@ -214,10 +218,10 @@ def execute(job: Job) -> int:
 
 
 def stopper(loop: asyncio.AbstractEventLoop, work: Run) -> Callable[[int], object]:
-    """Make what the first signal calls: the run ends with what was read."""
+    """Make what the first signal calls: the run ends with the rows under way."""
 
     def stop() -> None:
-        say("finishing what was read; stop at once with Ctrl-C again")
+        say("finishing the rows under way; stop at once with Ctrl-C again")
         work.stop()
 
     return lambda _: loop.call_soon_threadsafe(stop)

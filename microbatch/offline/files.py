@@ -54,15 +54,15 @@ class BlockReader:
         if self._answer is None:
             self._thread.join()
 
-    async def read(self) -> bytes:
-        """Give the next block; b"" at the end, or once stopped. Raises OSError."""
+    async def read(self) -> bytes | None:
+        """Give the next block; b"" at the end, None once stopped. Raises OSError."""
         if self.stopped:
-            return b""
+            return None
         self._answer = asyncio.get_running_loop().create_future()
         self._requests.put(self._answer)
         block = await self._answer
         if block is None:
-            return b""
+            return None
         self._answer = None
         if isinstance(block, OSError):
             raise block

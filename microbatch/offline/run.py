@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeAlias
 from microbatch import Batcher, BatchError, BatchTimeoutError, Ticket
 from microbatch.offline.files import BlockReader
 from microbatch.offline.jsonl import Failure, JsonLines, Row, encode, failure
-from microbatch.offline.loading import place
+from microbatch.offline.loading import binder, place
 
 __all__ = ["Counts", "JsonLinesSource", "RowSink", "RowSource", "Run"]
 
@@ -21,6 +21,11 @@ Outstanding: TypeAlias = tuple[Row, Ticket[Any] | Failure]
 class RowSource(Protocol):
     """Be where rows come from."""
 
+    @property
+    def ended(self) -> bool:
+        """Whether every row there is was given."""
+        ...
+
     async def read(self) -> Iterator[Row] | None:
         """Give the next rows, perhaps none yet; None after the last. Raises OSError.
 
@@ -29,7 +34,7 @@ class RowSource(Protocol):
         ...
 
     def stop(self) -> None:
-        """Read no more; rows that were read already are still given."""
+        """Read no more, and end a read that waits."""
         ...
 
 
@@ -47,16 +52,14 @@ class JsonLinesSource:
     def __init__(self, blocks: BlockReader, lines: JsonLines) -> None:
         self._blocks = blocks
         self._lines = lines
-        self._ended = False
+        self.ended = False
 
     async def read(self) -> Iterator[Row] | None:
         """Give the rows that the next block completes. Once stopped, half a line is no row."""
-        if self._ended:
+        if self.ended or (block := await self._blocks.read()) is None:
             return None
-        if block := await self._blocks.read():
-            return self._lines.feed(block)
-        self._ended = True
-        return None if self._blocks.stopped else self._lines.finish()
+        self.ended = not block
+        return self._lines.feed(block) if block else self._lines.finish()
 
     def stop(self) -> None:
         """Read no more."""
@@ -80,7 +83,7 @@ class Counts:
     read_error: OSError | None = None
     """Why reading ended before the input did."""
     stopped: bool = False
-    """Whether ``stop`` ended reading before the input did."""
+    """Whether ``stop`` left rows of the input without an answer."""
 
 
 class Run:
@@ -106,14 +109,16 @@ class Run:
         self._sink = sink
         self._window = window
         self._on_progress = on_progress
+        self._item_of = binder(batcher)
         self._outstanding: deque[Outstanding] = deque()
-        self._fed = False
+        self._stopping = False
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
 
     def stop(self) -> None:
-        """Take no more from the source; what was read is still finished and written."""
-        self.counts.stopped = self.counts.stopped or not self._fed
+        """Take no more rows; those that are outstanding are still finished and written."""
+        self._stopping = True
+        self._room.set()
         self._source.stop()
 
     async def run(self) -> Counts:
@@ -139,18 +144,23 @@ class Run:
     # ----------------------------------------------------------------------------------- reading
     async def _feed(self) -> None:
         try:
-            while (rows := await self._source.read()) is not None:
-                for row in rows:
-                    if len(self._outstanding) >= self._window:
-                        await self._wait_for_room()
-                    self._take(row)
+            self.counts.stopped = not await self._take_all()
         except OSError as error:
             self.counts.read_error = error
-        self._fed = True
         self._batcher.flush()  # no companions come any more
 
+    async def _take_all(self) -> bool:
+        """Take rows to the last, or until ``stop``; tell whether all were taken."""
+        while (rows := await self._source.read()) is not None:
+            for row in rows:
+                await self._wait_for_room()
+                if self._stopping:
+                    return False
+                self._take(row)
+        return self._source.ended
+
     async def _wait_for_room(self) -> None:
-        while len(self._outstanding) >= self._window:
+        while len(self._outstanding) >= self._window and not self._stopping:
             self._room.clear()
             await self._room.wait()
 
@@ -161,7 +171,7 @@ class Run:
 
     def _submit(self, value: Any) -> Ticket[Any] | Failure:
         try:
-            return self._batcher.submit(value)
+            return self._batcher.submit(self._item_of(value))
         except Exception as error:
             return failure("handler", error)
 

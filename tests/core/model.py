@@ -161,6 +161,7 @@ class Model:
         too_many = self.unsettled + count - self.capacity
         if self.overflow == "wait" or too_many <= 0:
             return
+        too_many = min(too_many, count)
         if self.overflow == "reject" or too_many > len(self.queue):
             self.refuse(count)
         for item in self.queue[: int(too_many)]:

@@ -1,5 +1,6 @@
 """What only a process of its own can show: memory, garbage, imports and descriptors."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -173,4 +174,56 @@ def test_what_is_left_when_a_loop_closes_is_collected() -> None:
         print(item() is None, [str(each.category.__name__) for each in caught])
     """)
         == "True ['ResourceWarning']"
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_forks_in_a_callers_step_can_use_the_batcher_in_the_child() -> None:
+    assert (
+        run("""
+        import warnings
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        async def use(batcher):
+            return await batcher.submit(2)
+
+        async def main(batcher):
+            await batcher.submit(1)
+            child = os.fork()
+            if child:
+                return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            asyncio._set_running_loop(None)
+            os._exit(0 if asyncio.run(use(batcher)) == 2 else 1)
+
+        print(asyncio.run(main(Batcher(echo))))
+    """)
+        == "0"
+    )
+
+
+def test_collections_at_every_allocation_break_nothing() -> None:
+    assert (
+        run("""
+        class Cancelling:
+            def __init__(self, ticket):
+                self.me, self.ticket = self, ticket
+            def __del__(self):
+                self.ticket.cancel()
+
+        async def main():
+            batcher = Batcher(echo, max_batch_size=4)
+            for number in range(300):
+                tickets = [batcher.submit(item) for item in range(8)]
+                for ticket in tickets:
+                    Cancelling(ticket)
+                gc.set_threshold(1)
+                tickets[3].cancel()
+                await asyncio.gather(*tickets, return_exceptions=True)
+                gc.set_threshold(700)
+            await batcher.drain()
+            left = batcher.statistics()
+            print(left.submitted == left.completed + left.cancelled)
+        asyncio.run(main())
+    """)
+        == "True"
     )

@@ -78,8 +78,8 @@ def test_stopping_ends_a_read_that_waits(pipe: Pipe) -> None:
             reading = asyncio.create_task(reader.read())
             await asyncio.sleep(0)
             reader.stop()
-            assert await reading == b""
-            assert await reader.read() == b""
+            assert await reading is None
+            assert await reader.read() is None
 
     asyncio.run(main())
     # The thread is still in its read. That it comes too late for the closed loop harms nothing.
@@ -94,16 +94,17 @@ def test_stopping_between_reads_leaves_no_thread(pipe: Pipe) -> None:
             pipe.into.write(b"1\n")
             assert await reader.read() == b"1\n"
             reader.stop()
-            assert await reader.read() == b""
+            assert await reader.read() is None
 
     asyncio.run(main())
 
 
-def test_a_block_that_was_read_is_not_lost_by_stopping() -> None:
+@pytest.mark.parametrize("block", [b"block", b""], ids=["block", "end"])
+def test_what_was_read_is_not_lost_by_stopping(block: bytes) -> None:
     class Stream(io.RawIOBase):
         def read(self, size: int = -1) -> bytes:
             called.set()
-            return b"block"
+            return block
 
     called = threading.Event()
 
@@ -113,7 +114,7 @@ def test_a_block_that_was_read_is_not_lost_by_stopping() -> None:
             await asyncio.sleep(0)
             called.wait()
             reader._answer.add_done_callback(lambda _: reader.stop())  # type: ignore[union-attr]
-            assert await reading == b"block"
+            assert await reading == block
 
     asyncio.run(main())
 

@@ -26,12 +26,17 @@ class Source:
         self.error = error
         self.lines = JsonLines()
         self.given = 0
+        self.ended = False
+        self.stopped = False
 
     async def read(self) -> Iterator[Row] | None:
+        if self.stopped:
+            return None
         if self.blocks:
             return self.counted(self.lines.feed(self.blocks.pop(0)))
         if self.error:
             raise self.error
+        self.ended = True
         return None
 
     def counted(self, rows: Iterator[Row]) -> Iterator[Row]:
@@ -40,7 +45,7 @@ class Source:
             yield row
 
     def stop(self) -> None:
-        self.blocks.clear()
+        self.stopped = True
 
 
 class Sink:
@@ -147,6 +152,36 @@ async def test_an_error_answered_for_one_row_fails_that_row() -> None:
     assert counts.first_failure == "line 2: ValueError: odd"
 
 
+async def test_a_failure_is_told_with_its_place_in_the_handler() -> None:
+    def handler(rows: list[int]) -> list[int]:
+        raise ValueError("all")
+
+    _, counts = await answer(Batcher(handler), numbers(1))
+    line = handler.__code__.co_firstlineno + 1
+    assert counts.first_failure == f"line 1: ValueError: all (test_run.py:{line})"
+
+
+async def test_a_failure_of_a_batcher_in_the_handler_is_told_with_its_place_in_the_handler() -> (
+    None
+):
+    inner: Batcher[int, Any] = Batcher(lambda rows: [LookupError("inner")])
+
+    async def handler(rows: list[int]) -> list[int]:
+        return await inner.submit_many(rows)
+
+    _, counts = await answer(Batcher(handler), numbers(1))
+    line = handler.__code__.co_firstlineno + 1
+    assert counts.first_failure == f"line 1: LookupError: inner (test_run.py:{line})"
+
+
+async def test_a_handler_that_cannot_be_called_has_no_place() -> None:
+    def handler() -> None: ...
+
+    _, counts = await answer(Batcher(handler), numbers(1))  # type: ignore[arg-type]
+    assert counts.first_failure is not None
+    assert counts.first_failure.endswith(".handler() takes 0 positional arguments but 1 was given")
+
+
 async def test_an_error_that_is_wrapped_on_its_way_is_told_as_it_was() -> None:
     async def handler(rows: list[int]) -> list[Any]:
         return [StopIteration("over")]  # which no coroutine can raise to its caller
@@ -160,8 +195,9 @@ async def test_too_few_results_fail_the_batch() -> None:
     async def handler(rows: list[int]) -> list[int]:
         return rows[1:]
 
-    lines, _ = await answer(Batcher(handler), numbers(2))
+    lines, counts = await answer(Batcher(handler), numbers(2))
     message = lines[0]["error"].pop("message")
+    assert counts.first_failure == f"line 1: ResultCountError: {message}"
     assert "must return one result for each of 2 items, got 1" in message
     assert lines[0] == {"error": {"line": 1, "stage": "handler", "type": "ResultCountError"}}
 
@@ -203,7 +239,27 @@ async def test_a_decorated_handler_of_several_parameters_takes_lists() -> None:
     async def add(left: list[int], right: list[int]) -> list[int]:
         return [one + two for one, two in zip(left, right, strict=True)]
 
-    assert (await answer(add, b"[1, 2]\n[3, 4]\n"))[0] == [3, 7]
+    rows = b'[1, 2]\n{"right": 4, "left": 3}\n5\n{"left": 6}\n'
+    assert (await answer(add, rows))[0] == [
+        3,
+        7,
+        failed(
+            3,
+            "handler",
+            "TypeError",
+            "a row must be an object or an array for the parameters left and right, got 5",
+        ),
+        failed(4, "handler", "TypeError", "add() missing 1 required positional argument: 'right'"),
+    ]
+
+
+async def test_a_decorated_handler_of_one_parameter_takes_rows_as_they_are() -> None:
+    @batched()
+    async def same(*, rows: list[Any]) -> list[Any]:
+        return rows
+
+    given: Batcher[Any, Any] = same
+    assert (await answer(given, b'[1]\n{"rows": 2}\n'))[0] == [[1], {"rows": 2}]
 
 
 # ------------------------------------------------------------------------------ memory and waiting
@@ -255,17 +311,62 @@ async def test_a_row_is_answered_while_the_next_is_not_there_yet() -> None:
 
 
 # ---------------------------------------------------------------------------------------- the end
-async def test_stopping_finishes_what_was_read() -> None:
-    source, sink = Source(numbers(4), numbers(4)), Sink()
-
+async def stopped_in_the_first_call(
+    source: Source, *, window: int, **options: Any
+) -> tuple[list[Any], Counts]:
     async def handler(rows: list[int]) -> list[int]:
+        await asyncio.sleep(1)
         run.stop()
         return rows
 
-    run = Run(source, Batcher(handler, max_batch_size=2), sink, window=3)
-    counts = await run.run()
-    assert sink.lines == [0, 1, 2, 3]
+    sink = Sink()
+    run = Run(source, Batcher(handler, max_batch_size=2, **options), sink, window=window)
+    return sink.lines, await run.run()
+
+
+async def test_stopping_leaves_the_rows_of_a_block_that_are_not_under_way() -> None:
+    source = Source(numbers(50), numbers(50))
+    lines, counts = await stopped_in_the_first_call(source, window=5)
+    assert lines == [0, 1, 2, 3, 4]
+    assert (counts.read, counts.written, counts.bytes_done) == (5, 5, 10)
     assert counts.stopped
+
+
+async def test_stopping_leaves_the_one_row_that_waits_for_room() -> None:
+    lines, counts = await stopped_in_the_first_call(Source(numbers(4)), window=3)
+    assert lines == [0, 1, 2]
+    assert counts.stopped
+
+
+async def test_stopping_between_blocks_finishes_the_rows_under_way() -> None:
+    class Waiting(Source):
+        async def read(self) -> Iterator[Row] | None:
+            if len(self.blocks) == 1:
+                await stopped.wait()
+            return await super().read()
+
+        def stop(self) -> None:
+            super().stop()
+            stopped.set()
+
+    stopped = asyncio.Event()
+    lines, counts = await stopped_in_the_first_call(Waiting(numbers(3), numbers(3)), window=9)
+    assert lines == [0, 1, 2]
+    assert counts.stopped
+
+
+async def test_stopping_with_every_row_under_way_stops_nothing() -> None:
+    lines, counts = await stopped_in_the_first_call(Source(numbers(3)), window=9)
+    assert lines == [0, 1, 2]
+    assert not counts.stopped
+
+
+async def test_rows_under_way_do_not_wait_for_companions_once_it_is_stopped() -> None:
+    started = asyncio.get_running_loop().time()
+    source = Source(numbers(9))
+    lines, _ = await stopped_in_the_first_call(source, window=3, max_latency=1000.0)
+    assert lines == [0, 1, 2]
+    assert asyncio.get_running_loop().time() - started < 10.0
 
 
 async def test_stopping_after_the_last_row_stops_nothing() -> None:

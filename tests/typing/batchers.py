@@ -30,6 +30,10 @@ async def nothing(texts: list[str]) -> None:
     raise NotImplementedError
 
 
+async def perhaps(texts: list[str]) -> list[int] | None:
+    raise NotImplementedError
+
+
 async def of_one_result(texts: list[str]) -> int:
     raise NotImplementedError
 
@@ -48,6 +52,7 @@ assert_type(Batcher(in_a_thread, max_batch_size=2), Batcher[str, int])
 assert_type(Batcher(with_errors), Batcher[str, int])
 assert_type(Batcher(an_array), Batcher[str, Any])
 assert_type(Batcher(nothing), Batcher[str, None])
+assert_type(Batcher(perhaps), Batcher[str, int | None])
 assert_type(Batcher(Handler()), Batcher[str, int])
 assert_type(Batcher(Handler().method), Batcher[str, int])
 

@@ -67,6 +67,16 @@ async def or_none(texts: list[str]) -> list[int | None]:
 
 
 @batched()
+async def perhaps(texts: list[str]) -> list[int] | None:
+    raise NotImplementedError
+
+
+@batched()
+def perhaps_in_a_thread(texts: Sequence[str]) -> Sequence[int] | None:
+    raise NotImplementedError
+
+
+@batched()
 def whatever(texts: list[str]) -> Any:
     raise NotImplementedError
 
@@ -82,6 +92,8 @@ assert_type(nothing, Batched[[str], str, None])
 assert_type(nothing_in_a_thread, Batched[[str], str, None])
 assert_type(lists, Batched[[str], str, list[float]])
 assert_type(or_none, Batched[[str], str, int | None])
+assert_type(perhaps, Batched[[str], str, int | None])
+assert_type(perhaps_in_a_thread, Batched[[str], str, int | None])
 assert_type(whatever("x"), Ticket[Any])
 
 
@@ -111,17 +123,43 @@ async def two_for_nothing(texts: list[str], sizes: list[int]) -> None:
     raise NotImplementedError
 
 
+@batched()
+async def two_perhaps(texts: list[str], sizes: list[int]) -> list[float] | None:
+    raise NotImplementedError
+
+
+ONE: Any = 1  # a default is the value of one item, which the type of its list cannot say
+
+
+@batched()
+async def second_optional(texts: list[str], sizes: Sequence[int] = ONE) -> list[float | Exception]:
+    raise NotImplementedError
+
+
+@batched()
+def third_optional(texts: list[str], sizes: list[int], flags: list[int] = ONE) -> list[float]:
+    raise NotImplementedError
+
+
 assert_type(two, Batched[[str, int], tuple[str, int], float])
 assert_type(two("x", 1), Ticket[float])
 assert_type(three, Batched[[str, int, bool], tuple[str, int, bool], float])
 assert_type(four("x", 1, 2, 3), Ticket[float])
 assert_type(by_keyword("x", sizes=1), Ticket[float])
 assert_type(two_for_nothing("x", 1), Ticket[None])
+assert_type(two_perhaps("x", 1), Ticket[float | None])
+assert_type(second_optional("x"), Ticket[float])
+assert_type(second_optional("x", 1), Ticket[float])
+assert_type(third_optional("x", 1), Ticket[float])
+assert_type(third_optional("x", 1, 2), Ticket[float])
 
 two("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 two("x", "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 two.submit("x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 four(1, 1, 1, 1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+second_optional()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+second_optional(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+third_optional("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 by_keyword(1, sizes=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 

@@ -3,10 +3,12 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import assert_type
+from typing import Any, assert_type
 
 from microbatch import Batched, Ticket, batched
 from microbatch.decorator import BatchedMethod
+
+ONE: Any = 1
 
 
 class Model:
@@ -31,6 +33,14 @@ class Model:
         raise NotImplementedError
 
     @batched()
+    async def second_optional(self, texts: list[str], sizes: list[int] = ONE) -> list[float]:
+        raise NotImplementedError
+
+    @batched()
+    async def perhaps(self, texts: list[str]) -> list[int] | None:
+        raise NotImplementedError
+
+    @batched()
     async def by_keyword(self, texts: list[str], *, sizes: list[int]) -> list[float]:
         raise NotImplementedError
 
@@ -47,6 +57,13 @@ class Model:
     @batched()
     @classmethod
     async def two_of_class(cls, texts: list[str], sizes: list[int]) -> list[int]:
+        raise NotImplementedError
+
+    @batched()
+    @classmethod
+    async def second_optional_of_class(
+        cls, texts: list[str], sizes: list[int] = ONE
+    ) -> list[float]:
         raise NotImplementedError
 
     @batched()
@@ -71,6 +88,9 @@ assert_type(model.in_a_thread, Batched[[str], str, int])
 assert_type(model.nothing, Batched[[str], str, None])
 assert_type(model.two, Batched[[str, int], tuple[str, int], float])
 assert_type(model.three, Batched[[str, int, bool], tuple[str, int, bool], float])
+assert_type(model.second_optional("x"), Ticket[float])
+assert_type(model.second_optional("x", 1), Ticket[float])
+assert_type(model.perhaps, Batched[[str], str, int | None])
 assert_type(model.by_keyword("x", sizes=1), Ticket[float])
 assert_type(Model.embed, BatchedMethod[[str], str, int])
 assert_type(Model.embed(model, "x"), Ticket[int])
@@ -80,6 +100,8 @@ assert_type(model.above_class, Batched[[str], str, int])
 assert_type(Model.below_class("x"), Ticket[int])
 assert_type(model.below_class("x"), Ticket[int])
 assert_type(Model.two_of_class, Batched[[str, int], tuple[str, int], int])
+assert_type(Model.second_optional_of_class("x"), Ticket[float])
+assert_type(model.second_optional_of_class("x", 1), Ticket[float])
 assert_type(Model.nothing_of_class, Batched[[str], str, None])
 assert_type(Model.above_static, Batched[[str], str, int])
 assert_type(model.above_static, Batched[[str], str, int])
@@ -89,6 +111,7 @@ assert_type(model.below_static("x"), Ticket[int])
 model.embed(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 model.embed.submit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 model.two("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+model.second_optional(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 model.by_keyword(1, sizes=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Model.embed.submit("x")  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 Model.embed("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
