@@ -111,6 +111,9 @@ class Ticket:
     def _cancel_message(self) -> Any:  # asyncio.gather reads it
         return self._value if self._state == CANCELLED else None
 
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot copy or pickle a Ticket")
+
     def cancel(self, msg: Any = None) -> bool:
         """Give up the items, queued or in flight; False when the ticket is done already.
 
