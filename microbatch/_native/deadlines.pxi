@@ -1,4 +1,4 @@
-# Deadlines that stand out of line: those of items with a timeout of their own.
+# Deadlines: those that rise along the slots, and those that stand out of line.
 
 @cython.internal
 cdef class OwnDeadlines:
@@ -24,3 +24,39 @@ cdef class OwnDeadlines:
 
     cdef Ticket pop(self):
         return heapq.heappop(self.heap)[2]
+
+
+cdef Py_ssize_t move_late(Lane lane, Slots source, Flight late, double now) except -1:
+    """Move what is late; deadlines rise along the slots, but for a ticket's own."""
+    cdef size_t place
+    cdef PyObject *ticket
+    cdef Py_ssize_t before = late.size
+    for place in range(source.head, source.tail):
+        ticket = source.at(place).ticket
+        if ticket == NULL or (<Ticket> ticket).own_deadline:
+            continue
+        if (<Ticket> ticket).deadline > now:
+            break
+        lane.move(source.at(place), late)
+    return late.size - before
+
+
+cdef double earliest_of(Slots source) noexcept:
+    """Give the first deadline along the slots that is not a ticket's own."""
+    cdef size_t place
+    cdef PyObject *ticket
+    for place in range(source.head, source.tail):
+        ticket = source.at(place).ticket
+        if ticket != NULL and not (<Ticket> ticket).own_deadline:
+            return (<Ticket> ticket).deadline
+    return INFINITY
+
+
+cdef int check_timeout(object timeout) except -1:
+    if timeout is None:
+        return 0
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be > 0, got {timeout!r}")
+    return 0

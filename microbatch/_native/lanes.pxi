@@ -341,10 +341,10 @@ cdef class Lane:
         cdef double now = self.now() + RESOLUTION
         cdef Flight queued = new_flight(self, 1), in_flight = new_flight(self, 1), flight
         cdef list hit = []
-        self.live -= self.move_late(self.queue, queued, now)
+        self.live -= move_late(self, self.queue, queued, now)
         for flight in self.flights[:]:
             if not flight.counted:
-                self.lose(flight, self.move_late(flight, in_flight, now), hit)
+                self.lose(flight, move_late(self, flight, in_flight, now), hit)
         while self.own_deadlines.earliest() <= now:
             self.extract(self.own_deadlines.pop(), queued, in_flight, hit)
         for flight in (queued, in_flight):
@@ -354,31 +354,6 @@ cdef class Lane:
                 self.flights.append(flight)
         self.tell_abandoned(hit)
         return queued, in_flight, hit
-
-    cdef Py_ssize_t move_late(self, Slots source, Flight late, double now) except -1:
-        """Move what is late; deadlines rise along the slots, but for a ticket's own."""
-        cdef size_t place
-        cdef Ticket ticket
-        cdef Py_ssize_t before = late.size
-        for place in range(source.head, source.tail):
-            if source.at(place).ticket == NULL:
-                continue
-            ticket = <Ticket> source.at(place).ticket
-            if ticket.own_deadline:
-                continue
-            if ticket.deadline > now:
-                break
-            self.move(source.at(place), late)
-        return late.size - before
-
-    cdef double earliest(self, Slots source) noexcept:
-        cdef size_t place
-        cdef PyObject *ticket
-        for place in range(source.head, source.tail):
-            ticket = source.at(place).ticket
-            if ticket != NULL and not (<Ticket> ticket).own_deadline:
-                return (<Ticket> ticket).deadline
-        return INFINITY
 
     @property
     def overdue(self):
@@ -391,10 +366,10 @@ cdef class Lane:
         cdef double when = INFINITY
         if self.timeout == INFINITY and not self.own_deadlines.heap:
             return when
-        when = min(self.earliest(self.queue), self.own_deadlines.earliest())
+        when = min(earliest_of(self.queue), self.own_deadlines.earliest())
         for flight in self.flights:
             if not flight.counted:
-                when = min(when, self.earliest(flight))
+                when = min(when, earliest_of(flight))
         return when
 
     def take_all(self):
@@ -464,13 +439,3 @@ cdef class Lane:
 
     def wake_soon(self):
         self.waker.soon()
-
-
-cdef int check_timeout(object timeout) except -1:
-    if timeout is None:
-        return 0
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be > 0, got {timeout!r}")
-    return 0
