@@ -45,6 +45,11 @@ class Batcher(Front[T_contra, R_co]):
     A batcher belongs to no event loop until it is used, has a queue for each loop that it is used
     from, and may be made at import time. Its options are those of BatcherOptions; a wrong one
     raises ValueError or TypeError here.
+
+    As an async context manager it is closed on the way out, and finishes what it has accepted,
+    whether the body raised or not.
+
+    A handler that awaits a submission to its own batcher needs a second slot for it.
     """
 
     if TYPE_CHECKING:

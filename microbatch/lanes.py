@@ -90,7 +90,7 @@ class Lanes(Router):
         for dispatcher in list(self._dispatchers.values()):  # another thread may add one
             counts.update(count(dispatcher))
             batches.update(dispatcher.batches)
-        return BatcherStatistics(**counts, batches=MappingProxyType(batches))
+        return BatcherStatistics(**counts, batches=MappingProxyType(dict(batches)))
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in list(self._dispatchers) if loop.is_closed()]:
