@@ -21,7 +21,7 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     """
     if answer is None:
         return (None,) * size
-    exact = type(answer) is list or type(answer) is tuple
+    exact = is_exact(answer)
     if not exact and not is_sequence(answer):
         raise BatchError(
             f"handler {name!r} must return a sequence of results or None, "
@@ -30,6 +30,11 @@ def results_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     if len(answer) != size:
         raise ResultCountError(name, size, len(answer))
     return tuple(answer) if exact else tuple(places_of(answer, size, name))
+
+
+def is_exact(answer: Any) -> bool:
+    """Tell whether iterating over an answer gives just what stands at its places."""
+    return type(answer) in (list, tuple)
 
 
 def places_of(answer: Any, size: int, name: str) -> Iterator[Any]:

@@ -28,6 +28,8 @@ FIELDS = [field.name for field in dataclasses.fields(Options)]
 BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be >= 1, got {value}")
       for name in COUNTS for value in (0, -1, -64)),
+    *((name, 2**64, ValueError, f"{name} must be <= {sys.maxsize}, got {2**64}")
+      for name in COUNTS),
     *((name, value, TypeError, f"{name} must be {KIND[name]}, got {value!r}")
       for name in COUNTS for value in (True, False, 1.0, math.nan, math.inf, "8", [1])),
     *((name, None, TypeError, f"{name} must be an integer, got None")

@@ -71,12 +71,17 @@ class Front:
 
     def _whole(self, item: Any) -> Any:
         """Give an item back; TypeError where it lacks one value for each parameter."""
-        if self._width > 1 and not (isinstance(item, (tuple, list)) and len(item) == self._width):
+        if self._width > 1 and not has_width(item, self._width):
             raise TypeError(
                 f"an item must be a tuple of {self._width} values, one for each parameter, "
                 f"got {item!r}"
             )
         return item
+
+
+def has_width(item: Any, width: int) -> bool:
+    """Tell whether an item is a tuple or a list of so many values."""
+    return issubclass(type(item), (tuple, list)) and len(item) == width
 
 
 class CallableFront(Front):

@@ -276,6 +276,20 @@ def test_drop_oldest_makes_room_for_many(make_world: MakeWorld) -> None:
     assert world.take().items == ["c", "d", "e"]
 
 
+def test_what_is_dropped_may_cancel_what_is_dropped_with_it(make_world: MakeWorld) -> None:
+    class Cancelling:
+        def __del__(self) -> None:
+            assert b.cancel()
+
+    world = make_world(capacity=2, overflow="drop_oldest")
+    (a,) = world.submit(Cancelling())
+    (b,) = world.submit("b")
+    world.front.submit_many("cd")
+    assert isinstance(a.exception(), CapacityError)
+    assert b.cancelled()
+    assert world.counters() == {"submitted": 4, "dropped": 1, "cancelled": 1}
+
+
 def test_drop_oldest_refuses_more_than_it_could_ever_hold(make_world: MakeWorld) -> None:
     world = make_world(capacity=2, overflow="drop_oldest")
     (a,) = world.submit("a")
