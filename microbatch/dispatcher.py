@@ -177,19 +177,19 @@ class Dispatcher:
             try:
                 self.lane.wake()
             finally:  # a caller that exits leaves the others to finish
-                if self._free:
-                    self._refill(task)
+                if task.cancelled() and self._seems_to_end():
+                    self.loop.call_later(ENDING, self._pump, context=self._context)
+                elif self._free:
+                    self._pump()
 
-    def _refill(self, ended: asyncio.Task[Any]) -> None:
-        """Dispatch what is due, unless it seems that the loop is about to end.
+    def _seems_to_end(self) -> bool:
+        """Tell whether the loop's tasks are all cancelled, as they are at the end of asyncio.run.
 
-        The end of ``asyncio.run`` cancels every task. New handler calls would only be cut off.
+        A new handler call would be cut off then.
         """
-        in_doubt = ended.cancelled() and self.lane.queued
-        if in_doubt and all(each.cancelling() for each in asyncio.all_tasks(self.loop)):
-            self.loop.call_later(ENDING, self._pump, context=self._context)
-        else:
-            self._pump()
+        if not self.lane.queued:
+            return False
+        return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
 
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self) -> None:

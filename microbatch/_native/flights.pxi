@@ -15,10 +15,14 @@ cdef class Flight(Slots):
 
     @property
     def items(self):
-        return [
-            <object> self.ring[place].item
-            for place in range(self.tail) if self.ring[place].ticket != NULL
-        ]
+        cdef Slot *slot = self.ring
+        cdef Slot *end = slot + self.tail
+        cdef list items = []
+        while slot != end:
+            if slot.ticket != NULL:
+                items.append(<object> slot.item)
+            slot += 1
+        return items
 
     @property
     def waits(self):

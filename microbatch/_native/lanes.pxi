@@ -215,11 +215,15 @@ cdef class Lane:
 
     cdef Flight take_live(self, Py_ssize_t count):
         cdef Flight flight = new_flight(self, count)
-        while flight.size < count and self.live:  # making the flight may have run a finalizer
-            self.queue.skip_holes()
-            self.move(self.queue.at(self.queue.head), flight)
-            self.queue.head += 1
-            self.live -= 1
+        cdef Slots queue = self.queue
+        cdef Slot *slot
+        count = min(count, self.live)         # making the flight may have run a finalizer
+        while flight.size < count:
+            slot = queue.at(queue.head)
+            queue.head += 1
+            if slot.ticket != NULL:
+                self.move(slot, flight)
+        self.live -= count
         if self.live == 0 and self.queue.mask >= 4096:
             self.queue.resize(16)
         return flight
