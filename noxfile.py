@@ -20,6 +20,8 @@ ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
 
 # Keeps the working directory off sys.path, so that the checkout never hides the wheel.
 SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+# Small matrices on few cores: a thread for each would only stand in the others' way.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 def install_group(session: nox.Session, name: str) -> None:
@@ -50,7 +52,12 @@ def tests(session: nox.Session) -> None:
         data = f".coverage.{session.python}-{core}"
         for stale in ROOT.glob(f"{data}.*"):
             stale.unlink()
-        env = {**SAFE_PATH, "COVERAGE_FILE": str(ROOT / data), "MICROBATCH_CORE": core}
+        env = {
+            **SAFE_PATH,
+            **ONE_THREAD,
+            "COVERAGE_FILE": str(ROOT / data),
+            "MICROBATCH_CORE": core,
+        }
         session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
 
 
