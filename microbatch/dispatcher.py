@@ -54,6 +54,7 @@ class Dispatcher:
         self._closing = False
         self._loss_reported = False
         self._flushed_at = float("-inf")
+        self._lively_until = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
         # Callbacks run in a context of the lane's own, or the first caller's would never end.
         self._context = Context()
@@ -185,11 +186,16 @@ class Dispatcher:
     def _seems_to_end(self) -> bool:
         """Tell whether the loop's tasks are all cancelled, as they are at the end of asyncio.run.
 
-        A new handler call would be cut off then.
+        A new handler call would be cut off then. Looking at all tasks takes time where there are
+        many, so it is not done at each of many cancelled batches.
         """
-        if not self.lane.queued:
+        now = self._clock()
+        if not self.lane.queued or now < self._lively_until:
             return False
-        return all(task.cancelling() for task in asyncio.all_tasks(self.loop))
+        if all(task.cancelling() for task in asyncio.all_tasks(self.loop)):
+            return True
+        self._lively_until = now + ENDING
+        return False
 
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self) -> None:
