@@ -380,7 +380,6 @@ cdef class Lane:
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
         cdef Flight every = new_flight(self, 1), flight
         cdef list hit = []
-        cdef size_t place
         self.live -= self.move_each(self.queue, every)
         for flight in self.flights[:]:
             self.lose(flight, self.move_each(flight, every), hit)
