@@ -2,12 +2,12 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from microbatch._select import Flight
 
-__all__ = ["Batch", "Reason", "current_batch"]
+__all__ = ["Batch", "Reason", "Serving", "current_batch", "serving"]
 
 Reason: TypeAlias = Literal["size", "capacity", "latency", "natural", "flush", "close"]
 """Why a batch was dispatched.
@@ -18,9 +18,9 @@ waited ``max_latency``. ``natural``: a slot was free and ``max_latency`` is 0. `
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Describe the batch of one handler call, as it was dispatched."""
+    """Describe the batch of one handler call, as it is at this moment."""
 
     name: str
     """The batcher's name."""
@@ -30,9 +30,21 @@ class Batch:
     """Why the batch was dispatched."""
     waits: tuple[float, ...]
     """Seconds from each item's submission to dispatch, in the order of the items."""
+    attempt: int
+    """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
+    abandoned: tuple[int, ...]
+    """The places of the items that nobody awaits any more."""
 
 
-serving: ContextVar[tuple[str, "Flight[Any]"]] = ContextVar("microbatch.serving")
+class Serving(NamedTuple):
+    """Know which items a handler call is for."""
+
+    name: str
+    flight: "Flight[Any]"
+    attempt: int = 1
+
+
+serving: ContextVar[Serving] = ContextVar("microbatch.serving")
 
 
 def current_batch() -> Batch:
@@ -42,7 +54,15 @@ def current_batch() -> Batch:
     RuntimeError elsewhere.
     """
     try:
-        name, flight = serving.get()
+        served = serving.get()
     except LookupError:
         raise RuntimeError("current_batch() must be called from within a batch handler") from None
-    return Batch(name, flight.size, flight.reason, tuple(flight.waits))
+    flight = served.flight
+    return Batch(
+        name=served.name,
+        size=flight.size,
+        reason=flight.reason,
+        waits=tuple(flight.waits),
+        attempt=served.attempt,
+        abandoned=tuple(sorted({*range(flight.size)}.difference(flight.awaited))),
+    )

@@ -14,10 +14,10 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from microbatch._select import Flight, Lane, Ticket
-from microbatch.batch import Reason, serving
-from microbatch.errors import BatcherClosedError, BatchTimeoutError, HandlerCancelledError
+from microbatch.batch import Reason, Serving, serving
+from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.options import Options
-from microbatch.outcome import individual, results_of
+from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
 
 __all__ = ["Dispatcher", "Handler"]
@@ -42,7 +42,8 @@ class Dispatcher:
         self.loop = loop
         self.batched = 0
         self.batches: Counter[str] = Counter()
-        self._handler = handler
+        self._call = functools.partial(plain_call, handler)
+        self._settling = Settling(name)
         self._options = options
         self._name = name
         self._ordered = options.ordering == "ordered"
@@ -138,13 +139,13 @@ class Dispatcher:
         self._free -= 1
         self.lane.slot_free = self._free > 0
         context = Context()
-        context.run(serving.set, (self._name, flight))
+        context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
         try:
-            work = context.run(self._handler, flight.items)
+            work = context.run(self._call, flight)
             task = self.loop.create_task(work, name=self._name, context=context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
-            flight.fail(functools.partial(self._own_error, error))
+            self._settling.error(flight, error)
             self._give_slot_back()
             self.lane.wake_soon()
             if isinstance(error, Exception):
@@ -204,34 +205,10 @@ class Dispatcher:
             self._settle(flight, flight.task)
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
-        """Hand each caller its part of an answer, the handler's unless a name says whose."""
         try:
-            self._hand_out(flight, task, name or self._name)
+            self._settling.by_task(flight, task, name)
         finally:
-            if flight.alive:  # whatever went wrong, no caller may hang
-                flight.fail(self._cancelled_error)
             flight.task = None  # the task's context knows the flight
-
-    def _hand_out(self, flight: Flight[Any], task: asyncio.Task[Any], name: str) -> None:
-        if task.cancelled():
-            flight.fail(self._cancelled_error)
-            return
-        error = task.exception()  # an exit request has gone its own way
-        if error is None:
-            try:
-                results = results_of(task.result(), flight.size, name)
-            except Exception as wrong:
-                error = wrong
-            else:
-                flight.resolve(results, individual)
-                return
-        flight.fail(functools.partial(self._own_error, error))
-
-    def _own_error(self, error: BaseException, _: Ticket[Any]) -> BaseException:
-        return individual(error)
-
-    def _cancelled_error(self, _: Ticket[Any]) -> HandlerCancelledError:
-        return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
 
     def _abandon(self, flight: Flight[Any]) -> None:
         if self._options.cancel_abandoned:
@@ -310,8 +287,9 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        _, served = serving.get(("", None))
-        if asyncio.current_task() in self._running or (served and served is self._starting):
+        served = serving.get(None)
+        starting = served is not None and served.flight is self._starting
+        if asyncio.current_task() in self._running or starting:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"
@@ -390,3 +368,8 @@ class Dispatcher:
     def __del__(self) -> None:
         if hasattr(self, "lane") and self.loop.is_closed():
             self.report_loss()
+
+
+def plain_call(handler: Handler, flight: Flight[Any]) -> Coroutine[Any, Any, Any]:
+    """Call a handler once with all items of a flight; what it answers is theirs."""
+    return handler(flight.items)

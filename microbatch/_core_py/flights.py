@@ -45,6 +45,45 @@ class Flight(Slots):
         """Seconds from submission to departure, of each item that departed."""
         return [self.departed - slot.submitted for slot in self._slots]
 
+    @property
+    def awaited(self) -> tuple[int, ...]:
+        """The places of the items that are neither settled nor given up."""
+        return tuple(place for place, slot in enumerate(self._slots) if slot.home is self)
+
+    def settle(
+        self, place: int, value: Any, individual: Callable[[BaseException], BaseException]
+    ) -> bool:
+        """Settle one item with its result, or with an exception as resolve() does.
+
+        False where it is settled or given up already.
+        """
+        if not 0 <= place < self.size:
+            raise IndexError(f"place must be from 0 to {self.size - 1} in this flight, got {place}")
+        slot, state = self._slots[place], RETURNED
+        if slot.home is self and isinstance(value, BaseException):
+            state, value = RAISED, individual(value)
+        if slot.home is not self:
+            return False
+        self.alive -= 1
+        self._settle(slot, state, value)
+        if self.alive == 0:
+            self._land()
+        return True
+
+    def part(self, start: int, stop: int) -> "Flight":
+        """Move what is awaited of these places into a flight of its own, which departed with it."""
+        part = new_flight(self._lane)
+        part.departed, part.reason, part._counted = self.departed, self.reason, self._counted
+        for slot in list(self._slots)[max(start, 0) : stop]:
+            if slot.home is self:
+                self._lane._move(slot, part)
+        self.alive -= part.size
+        if part.size:
+            self._lane._flights.append(part)
+            if self.alive == 0:
+                self._land()
+        return part
+
     def resolve(
         self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
     ) -> None:

@@ -28,6 +28,42 @@ cdef class Flight(Slots):
     def waits(self):
         return [self.departed - self.ring[place].submitted for place in range(self.tail)]
 
+    @property
+    def awaited(self):
+        return tuple([place for place in range(self.tail) if self.ring[place].ticket != NULL])
+
+    def settle(self, Py_ssize_t place, value, individual):
+        cdef Slot *slot
+        cdef State state = RETURNED
+        if not 0 <= place < self.size:
+            raise IndexError(f"place must be from 0 to {self.size - 1} in this flight, got {place}")
+        slot = &self.ring[place]
+        if slot.ticket == NULL:
+            return False
+        if PyExceptionInstance_Check(value):
+            state, value = RAISED, individual(value)
+            if slot.ticket == NULL:
+                return False
+        self.alive -= 1
+        self.lane.settle(slot, state, value, self.counted)
+        if self.alive == 0:
+            self.land()
+        return True
+
+    def part(self, Py_ssize_t start, Py_ssize_t stop):
+        cdef Flight part = new_flight(self.lane, 1)
+        cdef Py_ssize_t place
+        part.departed, part.reason, part.counted = self.departed, self.reason, self.counted
+        for place in range(max(start, 0), min(stop, self.size)):
+            if self.ring[place].ticket != NULL:
+                self.lane.move(&self.ring[place], part)
+        self.alive -= part.size
+        if part.size:
+            self.lane.flights.append(part)
+            if self.alive == 0:
+                self.land()
+        return part
+
     def resolve(self, tuple results, individual):
         cdef size_t place
         cdef Slot *slot

@@ -262,6 +262,26 @@ class Model:
             self.settle(item, error)
         self.land(flight)
 
+    def settle_at(self, flight: Flight, place: int, result: Any) -> bool:
+        item = flight.places[place]
+        if item not in flight.here:
+            return False
+        flight.here.remove(item)
+        flight.alive -= 1
+        self.settle(item, result)
+        if not flight.alive:
+            self.land(flight)
+        return True
+
+    def part(self, flight: Flight, start: int, stop: int) -> Flight:
+        items = [item for item in flight.places[start:stop] if item in flight.here]
+        flight.here = [item for item in flight.here if item not in items]
+        flight.alive -= len(items)
+        part = self.fly(items, departed=flight.departed)
+        if items and not flight.alive:
+            self.land(flight)
+        return part
+
     def land(self, flight: Flight) -> None:
         flight.here, flight.alive = [], 0
         self.flying = [each for each in self.flying if each is not flight]

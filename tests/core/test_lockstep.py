@@ -244,6 +244,23 @@ class Lockstep(RuleBasedStateMachine):
         self.both(lambda peer: peer.flights[flight.number].resolve(answer, lambda error: error))
         self.model.resolve(flight, [*answer])
 
+    @precondition(lambda self: self.model.flying)
+    @rule(choice=st.integers(0, 100), place=st.integers(0, 6), fails=st.booleans())
+    def settle(self, choice: int, place: int, fails: bool) -> None:
+        flight = self.model.flying[choice % len(self.model.flying)]
+        value = ValueError(place) if fails else place
+        self.all(
+            lambda peer: peer.flights[flight.number].settle(place, value, lambda error: error),
+            lambda: self.model.settle_at(flight, place, value),
+        )
+
+    @precondition(lambda self: self.model.flying)
+    @rule(choice=st.integers(0, 100), start=st.integers(0, 3), stop=st.integers(0, 5))
+    def part(self, choice: int, start: int, stop: int) -> None:
+        flight = self.model.flying[choice % len(self.model.flying)]
+        self.both(lambda peer: peer.keep(peer.flights[flight.number].part(start, stop)))
+        self.model.part(flight, start, stop)
+
     @precondition(lambda self: self.model.flights)
     @rule(choice=st.integers(0, 100))
     def fail(self, choice: int) -> None:
@@ -351,6 +368,9 @@ class Lockstep(RuleBasedStateMachine):
         for peer in self.peers:
             for flight, expected in zip(peer.flights, self.model.flights, strict=True):
                 assert flight.items == [item.value for item in expected.here]
+                assert flight.awaited == tuple(
+                    place for place, item in enumerate(expected.places) if item in expected.here
+                )
                 assert (flight.size, flight.alive) == (len(expected.places), expected.alive)
                 assert flight.departed == expected.departed
                 assert flight.waits == [

@@ -1,0 +1,55 @@
+"""Hand each caller of a flight its part of what became of a handler call."""
+
+import asyncio
+import functools
+from typing import Any
+
+from microbatch._select import Flight, Ticket
+from microbatch.errors import HandlerCancelledError
+from microbatch.outcome import individual, results_of
+
+__all__ = ["SETTLED", "Settling"]
+
+SETTLED: Any = object()
+"""What a call answers that has settled its items by itself."""
+
+
+class Settling:
+    """Settle the flights of one batcher; whatever goes wrong, no caller may hang."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def by_task(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
+        """Hand out what a task answered, the handler's unless a name says whose."""
+        try:
+            if task.cancelled():
+                flight.fail(self._cancelled_error)
+            elif (error := task.exception()) is not None:  # an exit request has gone its own way
+                self.error(flight, error)
+            elif task.result() is not SETTLED:
+                self.answer(flight, task.result(), name or self._name)
+        finally:
+            if flight.alive:
+                flight.fail(self._cancelled_error)
+
+    def answer(self, flight: Flight[Any], answer: Any, name: str) -> None:
+        """Hand out the results of a call; a wrong number of them is everybody's error."""
+        try:
+            results = results_of(answer, flight.size, name)
+        except Exception as wrong:
+            self.error(flight, wrong)
+        else:
+            flight.resolve(results, individual)
+
+    def error(self, flight: Flight[Any], error: BaseException) -> None:
+        """Hand out an exception, to each caller a copy."""
+        flight.fail(functools.partial(own_error, error))
+
+    def _cancelled_error(self, _: Ticket[Any]) -> HandlerCancelledError:
+        return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
+
+
+def own_error(error: BaseException, _: Ticket[Any]) -> BaseException:
+    """Make one caller's own copy of an error."""
+    return individual(error)
