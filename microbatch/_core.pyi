@@ -70,6 +70,10 @@ class Flight(Generic[_T]):
 
     task: Any
     reason: Any
+    @property
+    def group(self) -> Group | None: ...
+    @property
+    def weight(self) -> float: ...
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
     @property
     def size(self) -> int: ...
@@ -91,6 +95,32 @@ class Flight(Generic[_T]):
         self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
     ) -> None: ...
     def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None: ...
+
+@final
+class Group:
+    """Be the queued items of one key, in the order in which they are taken.
+
+    ``queued`` counts those that could be taken, and ``weight`` is theirs together. ``in_flight``
+    counts the batches of this key that are under way.
+    """
+
+    @property
+    def key(self) -> Any: ...
+    @property
+    def queued(self) -> int: ...
+    @property
+    def weight(self) -> float: ...
+    @property
+    def in_flight(self) -> int: ...
+    @property
+    def full(self) -> bool:
+        """Whether a batch of it would have no place left."""
+    @property
+    def heavy(self) -> bool:
+        """Whether a batch of it would be as heavy as it may."""
+    @property
+    def oldest(self) -> float:
+        """When the oldest of its queued items was submitted; infinity without one."""
 
 @final
 class Lane:
@@ -123,6 +153,10 @@ class Lane:
     @property
     def unsettled(self) -> int: ...
     @property
+    def joined(self) -> int: ...
+    @property
+    def grouped(self) -> bool: ...
+    @property
     def queued(self) -> int: ...
     @property
     def waiting(self) -> int: ...
@@ -141,6 +175,8 @@ class Lane:
     @property
     def dropped(self) -> int: ...
     @property
+    def deduplicated(self) -> int: ...
+    @property
     def oldest(self) -> float: ...
     @property
     def overdue(self) -> bool: ...
@@ -152,11 +188,26 @@ class Lane:
         capacity: int | None,
         overflow: str,
         timeout: float | None,
+        max_batch_weight: float | None = None,
+    ) -> None: ...
+    def group(
+        self,
+        *,
+        key: Callable[[Any], Any] | None = None,
+        weigh: Callable[[Any], float] | None = None,
+        priority: Callable[[Any], float] | None = None,
+        dedupe: Callable[[Any], Any] | None = None,
+        refuse_overweight: bool = False,
+        ageing: float = 1.0,
+        max_batches_per_key: int | None = None,
     ) -> None: ...
     def close(self) -> None: ...
     def dropped_error(self, ticket: Ticket[Any]) -> CapacityError: ...
     def waited(self, seconds: float) -> bool: ...
     def take(self, limit: int) -> Flight[Any]: ...
+    def next_group(self, before: float, anyway: bool) -> Group | None: ...
+    def take_group(self, group: Group) -> Flight[Any]: ...
+    def leave_group(self, flight: Flight[Any]) -> None: ...
     def take_late(self) -> tuple[Flight[Any], Flight[Any], list[Flight[Any]]]: ...
     def take_all(self) -> Flight[Any]: ...
     def fire(self) -> None: ...
@@ -181,15 +232,32 @@ class Front(Generic[_T_contra, _R_co]):
     def __init__(self, router: Router) -> None: ...
     @property
     def router(self) -> Router: ...
-    def submit(self, item: _T_contra, *, timeout: float | None = ...) -> Ticket[_R_co]:
+    def submit(
+        self,
+        item: _T_contra,
+        *,
+        timeout: float | None = ...,
+        weight: float = ...,
+        key: Any = ...,
+        priority: float = ...,
+    ) -> Ticket[_R_co]:
         """Submit one item, and give the ticket to await for its result.
 
         ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
+        ``weight``, ``key`` and ``priority`` replace what the options would say of it.
         At capacity the item waits for admission, or CapacityError is raised, or the oldest queued
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-    def submit_nowait(self, item: _T_contra, *, timeout: float | None = ...) -> Ticket[_R_co]:
+    def submit_nowait(
+        self,
+        item: _T_contra,
+        *,
+        timeout: float | None = ...,
+        weight: float = ...,
+        key: Any = ...,
+        priority: float = ...,
+    ) -> Ticket[_R_co]:
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
     def _submit_waiting(self, item: _T_contra) -> Ticket[_R_co]:
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
@@ -199,6 +267,8 @@ class Front(Generic[_T_contra, _R_co]):
         items: Iterable[_T_contra],
         *,
         timeout: float | None = ...,
+        key: Any = ...,
+        priority: float = ...,
         return_exceptions: Literal[False] = False,
     ) -> Ticket[list[_R_co]]:
         """Submit items with one ticket for all, whose result is the list of their results.
@@ -213,6 +283,8 @@ class Front(Generic[_T_contra, _R_co]):
         items: Iterable[_T_contra],
         *,
         timeout: float | None = ...,
+        key: Any = ...,
+        priority: float = ...,
         return_exceptions: bool,
     ) -> Ticket[list[_R_co | Exception]]: ...
 

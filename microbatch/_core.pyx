@@ -10,7 +10,7 @@ of every public name; ``_core_py`` says the same in plain Python, each part in a
 
 cimport cython
 from cpython.exc cimport PyErr_SetObject
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject, visitproc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from types import GenericAlias
@@ -19,7 +19,7 @@ import heapq
 import os
 import time
 
-from microbatch.errors import BatcherClosedError, CapacityError
+from microbatch.errors import BatcherClosedError, CapacityError, OverweightError
 
 cdef extern from "Python.h":
     int PyExceptionInstance_Check(object)
@@ -94,7 +94,9 @@ cdef object UNSET = ...               # a timeout that is not given
 
 include "_native/slots.pxi"
 include "_native/tickets.pxi"
+include "_native/sharing.pxi"
 include "_native/flights.pxi"
+include "_native/groups.pxi"
 include "_native/deadlines.pxi"
 include "_native/waking.pxi"
 include "_native/lanes.pxi"

@@ -8,6 +8,7 @@
     ├── BatchTimeoutError        the item's timeout passed first (also a TimeoutError)
     ├── CapacityError            the batcher is full, or the item was dropped to make room
     ├── HandlerCancelledError    the handler was cancelled, or stopped by an exit request
+    ├── OverweightError          the item is heavier than a batch may be (also a ValueError)
     └── ResultCountError         the handler answered another number of results than items
 
 A wrong option is a plain ``ValueError`` or ``TypeError`` that names the parameter, the rule and
@@ -21,6 +22,7 @@ __all__ = [
     "CapacityError",
     "HandlerCancelledError",
     "MicrobatchError",
+    "OverweightError",
     "ResultCountError",
 ]
 
@@ -47,6 +49,10 @@ class CapacityError(MicrobatchError):
 
 class HandlerCancelledError(MicrobatchError):
     """Say that the handler was cancelled by something other than its callers."""
+
+
+class OverweightError(MicrobatchError, ValueError):
+    """Say that an item was refused: it alone is heavier than a batch may be."""
 
 
 class ResultCountError(MicrobatchError):

@@ -7,6 +7,8 @@ its pair in ``_native/``::
     slots      Slot, Slots: items, where they are, and in which order
     tickets    Ticket, Many: what callers get for one item, and for many
     flights    Flight: the items of one handler call
+    sharing    Shared: an item that several callers wait for
+    groups     Group, Groups: what is queued by key, weight and priority
     deadlines  OwnDeadlines: those of tickets with a timeout of their own, out of line
     waking     Waker: the callbacks of settled tickets
     lanes      Lane: the queue, and all of the above, of one batcher on one loop
@@ -23,8 +25,18 @@ says when something is due, and its owner decides what to do about it.
 
 from microbatch._core_py.flights import Flight
 from microbatch._core_py.fronts import CallableFront, Front, Router
+from microbatch._core_py.groups import Group
 from microbatch._core_py.lanes import Lane
 from microbatch._core_py.tickets import Ticket
 from microbatch._core_py.timer import TimerDescriptor
 
-__all__ = ["CallableFront", "Flight", "Front", "Lane", "Router", "Ticket", "TimerDescriptor"]
+__all__ = [
+    "CallableFront",
+    "Flight",
+    "Front",
+    "Group",
+    "Lane",
+    "Router",
+    "Ticket",
+    "TimerDescriptor",
+]

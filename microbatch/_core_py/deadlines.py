@@ -5,6 +5,7 @@
 
 import heapq
 import math
+from collections.abc import Iterable
 
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import Ticket
@@ -16,16 +17,18 @@ def late_of(home: Slots, now: float) -> list[Slot]:
     for slot in home._here():
         if slot.ticket._own_deadline:
             continue
-        if slot.ticket.deadline > now:  # and so are all after it
-            break
+        if slot.ticket.deadline > now:
+            if home._rises:  # and so are all after it
+                break
+            continue
         late.append(slot)
     return late
 
 
 def earliest(home: Slots) -> float:
     """Give the earliest deadline, but for those that are a ticket's own; infinity without one."""
-    in_line = (slot.ticket for slot in home._here() if not slot.ticket._own_deadline)
-    return next((ticket.deadline for ticket in in_line), math.inf)
+    in_line = (slot.ticket.deadline for slot in home._here() if not slot.ticket._own_deadline)
+    return next(in_line, math.inf) if home._rises else min(in_line, default=math.inf)
 
 
 class OwnDeadlines:
@@ -44,6 +47,14 @@ class OwnDeadlines:
         self._number += 1
         self.live += 1
         heapq.heappush(self._heap, (ticket.deadline, self._number, ticket))
+
+    def replace(self, tickets: Iterable[Ticket]) -> None:
+        """Take in these for those that stand here; their deadlines have changed."""
+        self.live -= sum(not each[2].done() for each in self._heap)
+        self._heap = []
+        for ticket in tickets:
+            if ticket._own_deadline and ticket.deadline < math.inf:
+                self.add(ticket)
 
     def earliest(self) -> float:
         """Give the deadline of the ticket that comes first; infinity without one."""

@@ -4,13 +4,16 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Callable
+from functools import partial
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
+from microbatch._core_py.sharing import Shared
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import RAISED, RETURNED
 
 if TYPE_CHECKING:
+    from microbatch._core_py.groups import Group
     from microbatch._core_py.lanes import Lane
 
 
@@ -32,6 +35,8 @@ class Flight(Slots):
         self.departed = 0.0
         self.task: Any = None
         self.reason: Any = None
+        self.group: Group | None = None
+        self.weight = 0.0
         self._lane: Lane
         self._counted = ""  # "late" or "dropped" already, so not once more when they are settled
 
@@ -59,13 +64,15 @@ class Flight(Slots):
         """
         if not 0 <= place < self.size:
             raise IndexError(f"place must be from 0 to {self.size - 1} in this flight, got {place}")
-        slot, state = self._slots[place], RETURNED
-        if slot.home is self and isinstance(value, BaseException):
-            state, value = RAISED, individual(value)
-        if slot.home is not self:
+        slot = self._slots[place]
+        outcome = None if is_shared(slot) else of(value, individual)
+        if slot.home is not self:  # making it may have run code that cancelled the ticket
             return False
         self.alive -= 1
-        self._settle(slot, state, value)
+        if outcome is None:
+            self._settle_shared(slot, partial(of, value, individual))
+        else:
+            self._lane._settle(slot, *outcome, bool(self._counted))
         if self.alive == 0:
             self._land()
         return True
@@ -74,8 +81,10 @@ class Flight(Slots):
         """Move what is awaited of these places into a flight of its own, which departed with it."""
         part = new_flight(self._lane)
         part.departed, part.reason, part._counted = self.departed, self.reason, self._counted
+        part.group = self.group
         for slot in list(self._slots)[max(start, 0) : stop]:
             if slot.home is self:
+                part.weight += slot.weight
                 self._lane._move(slot, part)
         self.alive -= part.size
         if part.size:
@@ -94,30 +103,55 @@ class Flight(Slots):
         if len(results) != self.size:
             raise ValueError(f"results must be {self.size} for this flight, got {len(results)}")
         for slot, value in zip(self._slots, results, strict=True):
-            if slot.home is not self:
-                continue
-            if isinstance(value, BaseException):
-                self._settle(slot, RAISED, individual(value))
-            else:
-                self._settle(slot, RETURNED, value)
+            if slot.home is self:
+                self._settle(slot, partial(of, value, individual))
         self._land()
 
     def fail(self, make_error: Callable[[Any], BaseException]) -> None:
         """Settle each item with an exception of its own, ``make_error(ticket)``."""
         for slot in self._slots:
             if slot.home is self:
-                self._settle(slot, RAISED, make_error(slot.ticket))
+                self._settle(slot, lambda ticket: (RAISED, make_error(ticket)))
         self._land()
 
-    def _settle(self, slot: Slot, state: str, value: Any) -> None:
-        # Making the exception may have run code that cancelled the ticket.
+    def _settle(self, slot: Slot, make: Callable[[Any], tuple[str, Any]]) -> None:
+        if is_shared(slot):
+            self._settle_shared(slot, make)
+            return
+        outcome = make(slot.ticket)
         if slot.home is self:
-            self._lane._settle(slot, state, value, bool(self._counted))
+            self._lane._settle(slot, *outcome, bool(self._counted))
+
+    def _settle_shared(self, slot: Slot, make: Callable[[Any], tuple[str, Any]]) -> None:
+        shared = slot.ticket
+        assert isinstance(shared, Shared)
+        slot.vacate()
+        shared.settle(make, bool(self._counted))
+
+    @property
+    def _callers(self) -> int:
+        """How many callers' items are in it, where some share theirs."""
+        tickets = [slot.ticket for slot in self._here()]
+        return sum(each.count if isinstance(each, Shared) else 1 for each in tickets)
 
     def _land(self) -> None:
         self.alive = 0
         if self in self._lane._flights:
             self._lane._flights.remove(self)
+
+
+def is_shared(slot: Slot) -> bool:
+    """Tell whether a slot's item is that of several callers."""
+    return slot.home is not None and isinstance(slot.ticket, Shared)
+
+
+def of(
+    value: Any, individual: Callable[[BaseException], BaseException], _: Any = None
+) -> tuple[str, Any]:
+    """Give the state and the value of one caller's outcome; an exception is made its own."""
+    if isinstance(value, BaseException):
+        return RAISED, individual(value)
+    return RETURNED, value
 
 
 def new_flight(lane: "Lane") -> Flight:

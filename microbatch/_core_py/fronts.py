@@ -33,32 +33,55 @@ class Front:
     def __init__(self, router: Router) -> None:
         self.router = router
 
-    def submit(self, item: Any, *, timeout: Timeout = ...) -> Ticket:
+    def submit(
+        self,
+        item: Any,
+        *,
+        timeout: Timeout = ...,
+        weight: Any = ...,
+        key: Any = ...,
+        priority: Any = ...,
+    ) -> Ticket:
         """Submit one item, and give the ticket to await for its result.
 
         ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
+        ``weight``, ``key`` and ``priority`` replace what the options would say of it.
         At capacity the item waits for admission, or CapacityError is raised, or the oldest queued
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-        return self.router.find_lane()._push(self._whole(item), timeout)
+        lane = self.router.find_lane()
+        return lane._push(self._whole(item), timeout, weight, key, priority)
 
-    def submit_nowait(self, item: Any, *, timeout: Timeout = ...) -> Ticket:
+    def submit_nowait(
+        self,
+        item: Any,
+        *,
+        timeout: Timeout = ...,
+        weight: Any = ...,
+        key: Any = ...,
+        priority: Any = ...,
+    ) -> Ticket:
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         lane = self.router.find_lane()
         if lane._overflow == "wait" and lane.unsettled >= lane._capacity and not lane.closed:
             lane._refuse(1)
-        return lane._push(self._whole(item), timeout)
+        return lane._push(self._whole(item), timeout, weight, key, priority)
 
     def _submit_waiting(self, item: Any) -> Ticket:
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
         lane = self.router.find_lane()
-        if lane.closed:
-            lane._make_way(1)
-        return lane._accept(self._whole(item), ...)
+        lane._refuse_when_closed(1)
+        return lane._accept(self._whole(item), ..., lane._ask([item]))
 
     def submit_many(
-        self, items: Iterable[Any], *, timeout: Timeout = ..., return_exceptions: bool = False
+        self,
+        items: Iterable[Any],
+        *,
+        timeout: Timeout = ...,
+        key: Any = ...,
+        priority: Any = ...,
+        return_exceptions: bool = False,
     ) -> Ticket:
         """Submit items with one ticket for all, whose result is the list of their results.
 
@@ -67,7 +90,7 @@ class Front:
         handled in several batches. For the rest it is as submit().
         """
         lane, every = self.router.find_lane(), [self._whole(item) for item in items]
-        return lane._push_many(every, timeout, bool(return_exceptions))
+        return lane._push_many(every, timeout, bool(return_exceptions), ..., key, priority)
 
     def _whole(self, item: Any) -> Any:
         """Give an item back; TypeError where it lacks one value for each parameter."""

@@ -4,12 +4,14 @@
 # pyright: reportPrivateUsage=false
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import EllipsisType
 from typing import Any
 
 from microbatch._core_py.deadlines import OwnDeadlines, earliest, late_of
 from microbatch._core_py.flights import Flight, new_flight
+from microbatch._core_py.groups import Group, Groups, Traits
+from microbatch._core_py.sharing import Riders, Shared
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import (
     CANCELLED,
@@ -61,8 +63,9 @@ class Lane:
         self.name = name
         self.closed = False
         self.submitted = self.completed = self.failed = self.cancelled = 0
-        self.late = self.rejected = self.dropped = 0
+        self.late = self.rejected = self.dropped = self.deduplicated = 0
         self.unsettled = 0
+        self.joined = 0  # of these, how many are handled with an equal one
         self.slot_free = False
         self._clock, self._call_soon, self._call_at = clock, call_soon, call_at
         self._on_due, self._on_abandoned, self._on_idle = on_due, on_abandoned, on_idle
@@ -70,6 +73,8 @@ class Lane:
         self._hold: Callable[[], object] | None = hold
         self._held: object = None
         self._queue, self._live = Slots(), 0
+        self._groups: Groups | None = None
+        self._batch_weight = self._timeout = math.inf
         self._flights: list[Flight] = []
         self._own_deadlines = OwnDeadlines()
         self._waker = Waker(self, call_soon, on_callback_error)
@@ -85,50 +90,132 @@ class Lane:
         capacity: int | None,
         overflow: str,
         timeout: float | None,
+        max_batch_weight: float | None = None,
     ) -> None:
-        """Set the options that matter for single items; once, before the first of them."""
+        """Set the options that matter for single items; what is unsettled obeys them too."""
         self._batch_size, self._latency, self._overflow = max_batch_size, max_latency, overflow
         self._capacity = math.inf if capacity is None else capacity
-        self._timeout = math.inf if timeout is None else timeout
+        self._batch_weight = math.inf if max_batch_weight is None else max_batch_weight
+        self._set_timeout(math.inf if timeout is None else timeout)
+        if self._groups is not None:
+            self._groups._reconsider()
+
+    def _set_timeout(self, timeout: float) -> None:
+        changed, self._timeout = timeout != self._timeout, timeout
+        if changed and self.unsettled:
+            self._retime()
+
+    def _retime(self) -> None:
+        """Give the tickets without a timeout of their own the one that is in force now."""
+        homes = (self._queue, *(flight for flight in self._flights if not flight._counted))
+        tickets = {each: None for home in homes for each in tickets_of(home)}
+        for ticket in tickets:
+            if not ticket._own_timeout:
+                ticket.deadline = ticket.submitted + self._timeout
+        self._own_deadlines.replace(tickets)
+        self._arm(self._next_deadline())
+
+    def group(
+        self,
+        *,
+        key: Callable[[Any], Any] | None = None,
+        weigh: Callable[[Any], float] | None = None,
+        priority: Callable[[Any], float] | None = None,
+        dedupe: Callable[[Any], Any] | None = None,
+        refuse_overweight: bool = False,
+        ageing: float = 1.0,
+        max_batches_per_key: int | None = None,
+    ) -> None:
+        """Have items stand in groups from now on, by what these functions say of each.
+
+        Called at most once, before the first item. ``ageing`` is how many seconds of waiting make
+        up for one step of priority. A batch is taken by next_group() and take_group() then.
+        """
+        groups = self._groups = Groups(self)
+        groups._key, groups._weigh, groups._priority = key, weigh, priority
+        groups._ranked, groups._ageing = priority is not None, ageing
+        groups._dedupe, groups._refuses_overweight = dedupe, refuse_overweight
+        if max_batches_per_key is not None:
+            groups._most_per_key = max_batches_per_key
+
+    @property
+    def grouped(self) -> bool:
+        """Whether items stand in groups."""
+        return self._groups is not None
 
     def close(self) -> None:
         """Refuse new items from now on."""
         self.closed = True
 
     # ------------------------------------------------------------------------------- submitting
-    def _push(self, item: Any, timeout: Timeout) -> Ticket:
+    def _push(self, item: Any, timeout: Timeout, *own: Any) -> Ticket:
+        """Accept one item; ``own`` are a weight, a key and a priority, or ``...`` for each."""
         check_timeout(timeout)
-        self._make_way(1)
-        return self._accept(item, timeout)
+        traits = self._ask([item], *own)
+        self._make_way(1, traits)
+        return self._accept(item, timeout, traits)
 
-    def _accept(self, item: Any, timeout: Timeout) -> Ticket:
+    def _accept(self, item: Any, timeout: Timeout, traits: list[Traits] | None) -> Ticket:
         ticket = Ticket.__new__(Ticket)
         ticket._start(self, timeout)
-        self._enqueue(ticket, [item])
+        self._enqueue(ticket, [item], traits)
         return ticket
 
-    def _push_many(self, items: list[Any], timeout: Timeout, return_exceptions: bool) -> Ticket:
+    def _push_many(
+        self, items: list[Any], timeout: Timeout, return_exceptions: bool, *own: Any
+    ) -> Ticket:
         check_timeout(timeout)
-        self._make_way(len(items))
+        traits = self._ask(items, *own)
+        self._make_way(len(items), traits)
         many = Many.__new__(Many)
         many._start(self, timeout)
         many._start_many(len(items), return_exceptions)
         if items:
-            self._enqueue(many, items)
+            self._enqueue(many, items, traits)
         else:
             many._state = many._conclude()
         return many
+
+    def _ask(
+        self, items: list[Any], weight: Any = ..., key: Any = ..., priority: Any = ...
+    ) -> list[Traits] | None:
+        """Ask what each item weighs, and where it belongs; None where nobody wants to know."""
+        if self._groups is None and weight is key is priority is ...:
+            return None
+        self._refuse_when_closed(len(items))
+        if weight is not ... and self._batch_weight == math.inf:
+            raise ValueError(f"weight must not be given without max_batch_weight, got {weight!r}")
+        return self._grouped()._ask_all(items, weight, key, priority)
+
+    def _grouped(self) -> Groups:
+        """Have items stand in groups; those that are queued already have no key and no weight."""
+        groups = self._groups
+        if groups is None:
+            groups = self._groups = Groups(self)
+            groups._take_over()
+        return groups
 
     def _seconds(self, timeout: Timeout) -> float:
         if timeout is None:
             return math.inf
         return self._timeout if isinstance(timeout, EllipsisType) else timeout
 
-    def _make_way(self, count: int) -> None:
+    def _make_way(self, count: int, traits: list[Traits] | None) -> None:
         """Refuse ``count`` new items, or drop the oldest queued ones for them, or neither."""
+        try:
+            self._refuse_when_closed(count)
+            self._drop_for(count)
+        except BaseException:
+            if traits is not None:
+                self._grouped()._refuse(traits)
+            raise
+
+    def _refuse_when_closed(self, count: int) -> None:
         if self.closed:
             self.rejected += count
             raise BatcherClosedError(f"batcher {self.name!r} is closed")
+
+    def _drop_for(self, count: int) -> None:
         excess = self.unsettled + count - self._capacity
         if excess <= 0 or self._overflow == "wait":
             return
@@ -148,8 +235,9 @@ class Lane:
     def _drop_oldest(self, count: int) -> None:
         oldest = self._take_live(count)
         oldest._counted = "dropped"
-        self.dropped += oldest.size
+        self.dropped += oldest._callers
         self._flights.append(oldest)
+        self._tidy()
         oldest.fail(self.dropped_error)
         self.wake_soon()
 
@@ -159,16 +247,20 @@ class Lane:
             f"batcher {self.name!r} dropped its oldest queued item: capacity is {self._capacity}"
         )
 
-    def _enqueue(self, ticket: Ticket, items: list[Any]) -> None:
+    def _enqueue(self, ticket: Ticket, items: list[Any], traits: list[Traits] | None) -> None:
         if len(self._queue._slots) > 2 * self._live + 16:  # most of it has gone elsewhere
             self._queue._squeeze()
-        ticket._slots = [Slot(ticket, item, place, self._queue) for place, item in enumerate(items)]
-        self._queue._slots.extend(ticket._slots)
+        if traits is None:
+            slots = [Slot(ticket, item, place, self._queue) for place, item in enumerate(items)]
+            self._queue._slots.extend(slots)
+            self._live += len(slots)
+            ticket._slots = slots
+        else:
+            ticket._slots = self._grouped()._stand(ticket, items, traits)
         self._accepted(ticket, len(items))
 
     def _accepted(self, ticket: Ticket, count: int) -> None:
         """Count the new items, and see to it that somebody looks at them in time."""
-        self._live += count
         self.submitted += count
         self.unsettled += count
         if ticket._own_deadline and ticket.deadline < math.inf:
@@ -176,7 +268,10 @@ class Lane:
         if self.unsettled == count and self._hold is not None:
             self._held = self._hold()
         due, when = False, ticket.deadline
-        if self.slot_free and self.queued:
+        if self._groups is not None:
+            due, company = self._groups._look()
+            when = min(when, company)
+        elif self.slot_free and self.queued:
             due = self.queued >= self._batch_size or self.unsettled >= self._capacity
             if self._latency > 0:
                 when = min(when, ticket.submitted + self._latency)
@@ -195,12 +290,17 @@ class Lane:
     @property
     def queued(self) -> int:
         """How many items could be taken: the oldest, as far as the capacity goes."""
-        return self._live - self.waiting
+        queued = self._live - self._beyond
+        return queued if self._groups is None else max(queued, self._groups._admitted)
 
     @property
     def waiting(self) -> int:
         """How many items, the youngest, are beyond the capacity and wait for admission."""
-        return int(min(max(self.unsettled - self._capacity, 0), self._live))
+        return self._live - self.queued
+
+    @property
+    def _beyond(self) -> int:
+        return int(min(max(self.unsettled - self.joined - self._capacity, 0), self._live))
 
     @property
     def oldest(self) -> float:
@@ -215,10 +315,35 @@ class Lane:
 
     def take(self, limit: int) -> Flight:
         """Take the oldest queued items, at most ``limit``, into a flight."""
-        flight = self._take_live(min(limit, self.queued))
+        return self._depart(self._take_live(min(limit, self.queued)))
+
+    def next_group(self, before: float, anyway: bool) -> Group | None:
+        """Give the group to take from next; None where all should wait.
+
+        It is the first, by rank, of those that are full, or heavy, or whose oldest item was
+        submitted ``before``; or with ``anyway`` another, the one with the oldest item.
+        """
+        return self._grouped()._next(before, anyway)
+
+    def take_group(self, group: Group) -> Flight:
+        """Take the first items of a group into a flight, as many as may go together."""
+        return self._depart(self._grouped()._take(group))
+
+    def leave_group(self, flight: Flight) -> None:
+        """Take note that the batch of a flight is not under way any more."""
+        if flight.group is not None:
+            self._grouped()._land(flight.group)
+
+    def _depart(self, flight: Flight) -> Flight:
         flight.departed = self._clock()
         self._flights.append(flight)
+        self._tidy()
         return flight
+
+    def _tidy(self) -> None:
+        """Let groups and shared items go that are no longer needed; it may run the users' code."""
+        if self._groups is not None:
+            self._groups._tidy()
 
     def _take_live(self, count: int) -> Flight:
         flight = new_flight(self)
@@ -231,6 +356,8 @@ class Lane:
         """Give a slot a new home."""
         if slot.home is self._queue:
             self._live -= 1
+            if self._groups is not None:
+                self._groups._left(slot)
         slot.home = flight
         flight._slots.append(slot)
         flight.size += 1
@@ -244,15 +371,39 @@ class Lane:
             home = slot.home
             self._move(slot, flight)
             if isinstance(home, Flight):
-                home.alive -= 1
                 if home._counted == "late":  # and now it comes to another end
                     self.late -= 1
                 elif home._counted == "dropped":
                     self.dropped -= 1
-                if home not in hit:
-                    hit.append(home)
-                if home.alive == 0:
-                    home._land()
+                self._lose(home, hit)
+            elif isinstance(home, Riders):
+                self._leave(home.shared, hit)
+
+    def _lose(self, flight: Flight, hit: list[Flight]) -> None:
+        flight.alive -= 1
+        if flight not in hit:
+            hit.append(flight)
+        if flight.alive == 0:
+            flight._land()
+
+    def _leave(self, shared: Shared, hit: list[Flight]) -> None:
+        """Take one caller from a shared item, which is given up with the last."""
+        others = shared.leave()
+        slot = shared.slot
+        assert slot is not None
+        home = slot.home
+        if isinstance(home, Flight):
+            if home._counted == "dropped":
+                self.dropped -= 1
+            if others and home not in hit:
+                hit.append(home)
+        if others or home is None:  # or it is being settled
+            return
+        self._move(slot, new_flight(self))
+        slot.vacate()
+        shared.give_up()
+        if isinstance(home, Flight):
+            self._lose(home, hit)
 
     def take_all(self) -> Flight:
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
@@ -260,6 +411,7 @@ class Lane:
         for home in (self._queue, *self._flights):
             self._give_up(list(home._here()), every, [])
         self._flights.append(every)
+        self._tidy()
         return every
 
     # --------------------------------------------------------------------------------- settling
@@ -293,6 +445,7 @@ class Lane:
         self.cancelled += len(slots)
         ticket._value = message
         self._finish(ticket, CANCELLED)
+        self._tidy()
         if some_waited and self.slot_free:  # and may have been admitted now
             self._due_soon()
         self.wake_soon()
@@ -318,8 +471,8 @@ class Lane:
         while self._own_deadlines.earliest() <= now:
             for slot in self._own_deadlines.pop()._slots:
                 if slot.home is not None:
-                    home = queued if slot.home is self._queue else in_flight
-                    self._give_up([slot], home, hit)
+                    self._give_up([slot], queued if self._is_queued(slot) else in_flight, hit)
+        self._tidy()
         for flight in (queued, in_flight):
             flight._counted = "late"
             self.late += flight.size
@@ -327,6 +480,11 @@ class Lane:
                 self._flights.append(flight)
         self._tell_abandoned(hit)
         return queued, in_flight, hit
+
+    def _is_queued(self, slot: Slot) -> bool:
+        if isinstance(slot.home, Riders) and slot.home.shared.slot is not None:
+            slot = slot.home.shared.slot
+        return slot.home is self._queue
 
     @property
     def overdue(self) -> bool:
@@ -362,7 +520,9 @@ class Lane:
             self._rest()
             return
         self._arm(self._next_deadline())
-        if self.slot_free and self.queued:
+        if self._groups is not None:
+            self._arm(self._groups._company())
+        elif self.slot_free and self.queued:
             self._arm(self.oldest + self._latency)
 
     def _rest_if_idle(self) -> None:
@@ -387,6 +547,15 @@ class Lane:
         An exit request that one of them raises goes on to the caller; the others are called soon.
         """
         self._waker.run()
+
+
+def tickets_of(home: Slots) -> Iterator[Ticket]:
+    """Give the callers' tickets that have items there, some of them more than once."""
+    for slot in home._here():
+        if isinstance(slot.ticket, Shared):
+            yield from (each.ticket for each in slot.ticket.riders._here())
+        else:
+            yield slot.ticket
 
 
 def check_timeout(timeout: Any) -> None:

@@ -5,13 +5,24 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from microbatch._core_py.groups import Group
     from microbatch._core_py.tickets import Ticket
 
 
 class Slot:
     """Hold one unsettled item, and know its ticket and where it is."""
 
-    __slots__ = ("home", "index", "item", "submitted", "ticket")
+    __slots__ = (
+        "group",
+        "home",
+        "index",
+        "item",
+        "number",
+        "rank",
+        "submitted",
+        "ticket",
+        "weight",
+    )
 
     def __init__(self, ticket: "Ticket", item: Any, index: int, home: "Slots") -> None:
         self.ticket = ticket
@@ -19,6 +30,11 @@ class Slot:
         self.index = index  # among the items of its ticket
         self.submitted = ticket.submitted
         self.home: Slots | None = home
+        # For lanes whose items stand in groups:
+        self.group: Group | None = None
+        self.number = 0  # in the order of admission; 0 before it
+        self.weight = 1.0
+        self.rank = 0.0
 
     def vacate(self) -> None:
         """Leave home, and let go of the ticket and the item."""
@@ -31,6 +47,7 @@ class Slots:
 
     def __init__(self) -> None:
         self._slots: deque[Slot] = deque()
+        self._rises = True  # whether those after a slot were submitted after it
 
     def _here(self) -> Iterator[Slot]:
         """Pass over the holes."""

@@ -32,7 +32,8 @@ class Ticket:
         "_asyncio_future_blocking",  # the mark of a future, and its handshake with a task
         "_callbacks",
         "_lane",
-        "_own_deadline",  # set for this ticket alone, so it stands in the heap
+        "_own_deadline",  # out of line, so it stands in the heap
+        "_own_timeout",  # given with this ticket alone
         "_slots",
         "_state",
         "_value",  # the result, the exception, or the message of a cancellation
@@ -51,7 +52,7 @@ class Ticket:
         self._callbacks: list[tuple[Callable[[Any], object], Context]] = []
         self._slots: list[Slot] = []
         self._lane = lane
-        self._own_deadline = timeout is not ...
+        self._own_deadline = self._own_timeout = timeout is not ...
         self._state = QUEUED
         self._value: Any = None
         self.submitted = lane._clock()

@@ -17,6 +17,17 @@ cdef class OwnDeadlines:
         heapq.heappush(self.heap, (ticket.deadline, self.number, ticket))
         return 0
 
+    cdef int replace(self, set tickets) except -1:
+        """Take in these for those that stand here; their deadlines have changed."""
+        cdef Ticket ticket
+        for entry in self.heap:
+            self.live -= (<Ticket> entry[2]).state <= IN_FLIGHT
+        self.heap = []
+        for ticket in sorted(tickets, key=submission_of):
+            if ticket.own_deadline and ticket.deadline != INFINITY:
+                self.add(ticket)
+        return 0
+
     cdef double earliest(self) except? -1.0:
         while self.heap and (<Ticket> self.heap[0][2]).state > IN_FLIGHT:
             heapq.heappop(self.heap)
@@ -26,8 +37,14 @@ cdef class OwnDeadlines:
         return heapq.heappop(self.heap)[2]
 
 
-cdef Py_ssize_t move_late(Lane lane, Slots source, Flight late, double now) except -1:
-    """Move what is late; deadlines rise along the slots, but for a ticket's own."""
+def submission_of(Ticket ticket):
+    return ticket.submitted
+
+
+cdef Py_ssize_t move_late(
+    Lane lane, Slots source, Flight late, double now, bint rises
+) except -1:
+    """Move what is late, but for tickets with a deadline out of line."""
     cdef size_t place
     cdef PyObject *ticket
     cdef Py_ssize_t before = late.size
@@ -35,21 +52,25 @@ cdef Py_ssize_t move_late(Lane lane, Slots source, Flight late, double now) exce
         ticket = source.at(place).ticket
         if ticket == NULL or (<Ticket> ticket).own_deadline:
             continue
-        if (<Ticket> ticket).deadline > now:
+        if (<Ticket> ticket).deadline <= now:
+            lane.move(source, place, late)
+        elif rises:                       # and so do the deadlines
             break
-        lane.move(source.at(place), late)
     return late.size - before
 
 
-cdef double earliest_of(Slots source) noexcept:
-    """Give the first deadline along the slots that is not a ticket's own."""
+cdef double earliest_of(Slots source, bint rises) noexcept:
+    """Give the first deadline that is not out of line."""
     cdef size_t place
     cdef PyObject *ticket
+    cdef double when = INFINITY
     for place in range(source.head, source.tail):
         ticket = source.at(place).ticket
         if ticket != NULL and not (<Ticket> ticket).own_deadline:
-            return (<Ticket> ticket).deadline
-    return INFINITY
+            when = min(when, (<Ticket> ticket).deadline)
+            if rises:
+                break
+    return when
 
 
 cdef int check_timeout(object timeout) except -1:

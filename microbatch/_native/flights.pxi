@@ -12,6 +12,9 @@ cdef class Flight(Slots):
     cdef readonly double departed     # when it was taken
     cdef public object task           # these two are their owner's
     cdef public object reason
+    cdef readonly Group group
+    cdef readonly double weight
+    cdef bint rises                   # whether those after a slot were submitted after it
 
     @property
     def items(self):
@@ -40,12 +43,16 @@ cdef class Flight(Slots):
         slot = &self.ring[place]
         if slot.ticket == NULL:
             return False
-        if PyExceptionInstance_Check(value):
-            state, value = RAISED, individual(value)
-            if slot.ticket == NULL:
-                return False
-        self.alive -= 1
-        self.lane.settle(slot, state, value, self.counted)
+        if slot.index == SHARED:
+            self.alive -= 1
+            settle_shared(slot, value, individual, None, self.counted)
+        else:
+            if PyExceptionInstance_Check(value):
+                state, value = RAISED, individual(value)
+                if slot.ticket == NULL:
+                    return False
+            self.alive -= 1
+            self.lane.settle(slot, state, value, self.counted)
         if self.alive == 0:
             self.land()
         return True
@@ -54,9 +61,11 @@ cdef class Flight(Slots):
         cdef Flight part = new_flight(self.lane, 1)
         cdef Py_ssize_t place
         part.departed, part.reason, part.counted = self.departed, self.reason, self.counted
+        part.group, part.rises = self.group, self.rises
         for place in range(max(start, 0), min(stop, self.size)):
             if self.ring[place].ticket != NULL:
-                self.lane.move(&self.ring[place], part)
+                part.weight += self.weight_of(place)
+                self.lane.move(self, place, part)
         self.alive -= part.size
         if part.size:
             self.lane.flights.append(part)
@@ -76,6 +85,9 @@ cdef class Flight(Slots):
             if slot.ticket == NULL:
                 continue
             value = <object> PyTuple_GET_ITEM(results, place)
+            if slot.index == SHARED:
+                settle_shared(slot, value, individual, None, self.counted)
+                continue
             if not PyExceptionInstance_Check(value):
                 self.lane.settle(slot, RETURNED, value, self.counted)
                 continue
@@ -91,10 +103,27 @@ cdef class Flight(Slots):
             slot = &self.ring[place]
             if slot.ticket == NULL:
                 continue
+            if slot.index == SHARED:
+                settle_shared(slot, None, None, make_error, self.counted)
+                continue
             error = make_error(<Ticket> slot.ticket)
             if slot.ticket != NULL:
                 self.lane.settle(slot, RAISED, error, self.counted)
         self.land()
+
+    cdef inline double weight_of(self, size_t place) noexcept:
+        return 1.0 if self.traits == NULL else self.traits[place].weight
+
+    cdef Py_ssize_t callers(self) noexcept:
+        """Count the callers' items in it, where some share theirs."""
+        cdef Py_ssize_t count = 0
+        cdef size_t place
+        for place in range(self.tail):
+            if self.ring[place].ticket != NULL:
+                count += 1
+                if self.ring[place].index == SHARED:
+                    count += (<Shared> self.ring[place].ticket).count - 1
+        return count
 
     cdef int land(self) except -1:
         self.alive = 0
@@ -106,6 +135,7 @@ cdef class Flight(Slots):
 
 cdef Flight new_flight(Lane lane, size_t capacity):
     cdef Flight flight = Flight.__new__(Flight)
-    flight.lane = lane
+    flight.lane, flight.rises = lane, True
+    flight.wide = lane.groups is not None
     flight.reserve(capacity)
     return flight

@@ -46,31 +46,37 @@ cdef class Front:
     def __init__(self, Router router not None):
         self.router = router
 
-    def submit(self, item, *, timeout=...):
+    def submit(self, item, *, timeout=..., weight=..., key=..., priority=...):
         """Submit one item, and give the ticket to await for its result.
 
         ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
+        ``weight``, ``key`` and ``priority`` replace what the options would say of it.
         At capacity the item waits for admission, or CapacityError is raised, or the oldest queued
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-        return self.router.here().push(self.whole(item), timeout)
+        return push(self.router.here(), self.whole(item), timeout, weight, key, priority)
 
-    def submit_nowait(self, item, *, timeout=...):
+    def submit_nowait(self, item, *, timeout=..., weight=..., key=..., priority=...):
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         cdef Lane lane = self.router.here()
         if lane.unsettled >= lane.capacity and lane.overflow == WAIT and not lane.closed:
             lane.refuse(1)
-        return lane.push(self.whole(item), timeout)
+        return push(lane, self.whole(item), timeout, weight, key, priority)
 
     def _submit_waiting(self, item):
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
         cdef Lane lane = self.router.here()
         if lane.closed:
             lane.make_way(1)
-        return lane.accept(self.whole(item), UNSET)
+        if lane.groups is None:
+            return lane.accept(self.whole(item), UNSET)
+        asked = lane.groups.ask(self.whole(item), UNSET, UNSET, UNSET)
+        return lane.accept_asked(item, UNSET, asked)
 
-    def submit_many(self, items, *, timeout=..., bint return_exceptions=False):
+    def submit_many(
+        self, items, *, timeout=..., key=..., priority=..., bint return_exceptions=False
+    ):
         """Submit items with one ticket for all, whose result is the list of their results.
 
         It settles when all have. Where items fail, it raises the exception of the first of them
@@ -82,7 +88,7 @@ cdef class Front:
         if self.width > 1:
             for item in every:
                 self.whole(item)
-        return lane.push_many(every, timeout, return_exceptions)
+        return lane.push_many(every, timeout, key, priority, return_exceptions)
 
     cdef inline object whole(self, object item):
         """Give an item back; TypeError where it lacks one value for each parameter."""
@@ -92,6 +98,14 @@ cdef class Front:
                 f"got {item!r}"
             )
         return item
+
+
+cdef inline Ticket push(
+    Lane lane, object item, object timeout, object weight, object key, object priority
+):
+    if weight is UNSET and key is UNSET and priority is UNSET:
+        return lane.push(item, timeout)
+    return lane.push_asked(item, timeout, weight, key, priority)
 
 
 cdef class CallableFront(Front):

@@ -14,7 +14,7 @@ cdef class Lane:
     cdef bint native_clock
 
     cdef Py_ssize_t batch_size, capacity, gate
-    cdef double latency, timeout
+    cdef double latency, timeout, batch_weight
     cdef Overflow overflow
     cdef readonly bint closed
     cdef public bint slot_free        # whether a handler call may start now
@@ -24,6 +24,8 @@ cdef class Lane:
     cdef OwnDeadlines own_deadlines
     cdef Py_ssize_t live              # items in the queue, those that wait for admission too
     cdef readonly Py_ssize_t unsettled
+    cdef readonly Py_ssize_t joined   # of these, how many are handled with an equal one
+    cdef Groups groups                # None: items stand in line
 
     cdef object held, timer
     cdef double armed
@@ -31,6 +33,7 @@ cdef class Lane:
     cdef Waker waker
 
     cdef readonly Py_ssize_t submitted, completed, failed, cancelled, late, rejected, dropped
+    cdef readonly Py_ssize_t deduplicated
 
     def __init__(
         self, loop, str name, *, clock, call_soon, call_at, on_due, on_abandoned, on_idle,
@@ -47,17 +50,46 @@ cdef class Lane:
         self.queue, self.flights = Slots.__new__(Slots), []
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
-        self.armed = INFINITY
+        self.armed = self.timeout = self.batch_weight = INFINITY
 
     def configure(
         self, *, Py_ssize_t max_batch_size, double max_latency, capacity, str overflow, timeout,
+        max_batch_weight=None,
     ):
+        cdef double seconds = INFINITY if timeout is None else timeout
         self.batch_size, self.latency = max_batch_size, max_latency
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
-        self.timeout = INFINITY if timeout is None else timeout
+        self.batch_weight = INFINITY if max_batch_weight is None else max_batch_weight
         self.overflow = OVERFLOW[overflow]
         if not self.closed:
             self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
+        changed, self.timeout = seconds != self.timeout, seconds
+        if changed and self.unsettled:
+            self.retime()
+        if self.groups is not None:
+            self.groups.reconsider()
+
+    def group(
+        self, *, key=None, weigh=None, priority=None, dedupe=None, bint refuse_overweight=False,
+        double ageing=1.0, max_batches_per_key=None,
+    ):
+        cdef Groups groups = self.open_groups()
+        groups.key, groups.weigh, groups.priority, groups.dedupe = key, weigh, priority, dedupe
+        groups.ranked, groups.ageing = priority is not None, ageing
+        groups.refuses_overweight = refuse_overweight
+        if max_batches_per_key is not None:
+            groups.most_per_key = max_batches_per_key
+
+    cdef Groups open_groups(self):
+        self.groups = new_groups(self)
+        self.queue.wide = True
+        self.queue.resize(self.queue.mask + 1 if self.queue.ring != NULL else 16)
+        self.queue.lane = self
+        return self.groups
+
+    @property
+    def grouped(self):
+        return self.groups is not None
 
     def close(self):
         self.closed, self.gate = True, 0
@@ -66,6 +98,8 @@ cdef class Lane:
     cdef inline Ticket push(self, object item, object timeout):
         if timeout is not UNSET:
             check_timeout(timeout)
+        if self.groups is not None:
+            return self.push_asked(item, timeout, UNSET, UNSET, UNSET)
         if self.unsettled >= self.gate:
             self.make_way(1)
         return self.accept(item, timeout)
@@ -79,21 +113,79 @@ cdef class Lane:
         Py_INCREF(item)
         slot.ticket, slot.item, slot.index = <PyObject *> ticket, <PyObject *> item, -1
         ticket.place = self.queue.tail - 1
+        self.live += 1
         self.accepted(ticket, 1)
         return ticket
 
-    cdef Many push_many(self, list items, object timeout, bint return_exceptions):
+    cdef Ticket push_asked(
+        self, object item, object timeout, object weight, object key, object priority
+    ):
+        """Accept one item after asking where it belongs."""
+        cdef Asked asked
+        if timeout is not UNSET:
+            check_timeout(timeout)
+        self.refuse_early(1, weight)
+        asked = self.group_items().ask(item, weight, key, priority)
+        if self.unsettled >= self.gate:
+            try:
+                self.make_way(1)
+            except BaseException:
+                self.groups.refuse_one(asked)
+                raise
+        return self.accept_asked(item, timeout, asked)
+
+    cdef Ticket accept_asked(self, object item, object timeout, Asked asked):
+        cdef Ticket ticket
+        ticket = Ticket.__new__(Ticket) if asked.shared is None else Rider.__new__(Rider)
+        self.start(ticket, timeout)
+        if asked.shared is not None:
+            ticket.own_deadline = True
+        self.groups.stand(ticket, item, -1, asked)
+        self.accepted(ticket, 1)
+        return ticket
+
+    cdef int refuse_early(self, Py_ssize_t count, object weight) except -1:
+        if self.closed:
+            self.make_way(count)
+        if weight is not UNSET and self.batch_weight == INFINITY:
+            raise ValueError(f"weight must not be given without max_batch_weight, got {weight!r}")
+        return 0
+
+    cdef Groups group_items(self):
+        """Have items stand in groups; those queued already have no key, and weigh nothing much."""
+        if self.groups is None:
+            self.open_groups().take_over()
+        return self.groups
+
+    cdef Many push_many(
+        self, list items, object timeout, object key, object priority, bint return_exceptions
+    ):
         cdef Many many
         cdef Slot *slot
+        cdef list every = None
         cdef Py_ssize_t index, count = len(items)
         if timeout is not UNSET:
             check_timeout(timeout)
+        if self.groups is not None or key is not UNSET or priority is not UNSET:
+            self.refuse_early(count, UNSET)
+            every = self.group_items().ask_all(items, UNSET, key, priority)
         if self.closed or count > self.gate - self.unsettled:
-            self.make_way(count)
+            try:
+                self.make_way(count)
+            except BaseException:
+                if every is not None:
+                    self.groups.refuse(every)
+                raise
         many = Many.__new__(Many)
         self.start(many, timeout)
         many.return_exceptions, many.first_failure = return_exceptions, -1
         many.remaining, many.values = count, [None] * count
+        if count == 0:
+            many.state = many.conclude()
+            return many
+        if every is not None:
+            self.stand_many(many, items, every)
+            return many
         self.queue.reserve(count)
         for index in range(count):
             item = items[index]
@@ -101,11 +193,18 @@ cdef class Lane:
             Py_INCREF(many)
             Py_INCREF(item)
             slot.ticket, slot.item, slot.index = <PyObject *> many, <PyObject *> item, index
-        if count:
-            self.accepted(many, count)
-        else:
-            many.state = many.conclude()
+        self.live += count
+        self.accepted(many, count)
         return many
+
+    cdef int stand_many(self, Many many, list items, list every) except -1:
+        cdef Py_ssize_t index, count = len(items)
+        if self.groups.dedupe is not None:
+            many.own_deadline = True
+        for index in range(count):
+            self.groups.stand(many, items[index], index, <Asked> every[index])
+        self.accepted(many, count)
+        return 0
 
     cdef inline int start(self, Ticket ticket, object timeout) except -1:
         ticket.lane = self
@@ -113,12 +212,11 @@ cdef class Lane:
         if timeout is UNSET:
             ticket.deadline = ticket.submitted + self.timeout
         else:
-            ticket.own_deadline = True
+            ticket.own_deadline = ticket.own_timeout = True
             ticket.deadline = INFINITY if timeout is None else ticket.submitted + <double> timeout
         return 0
 
     cdef inline int accepted(self, Ticket ticket, Py_ssize_t count) except -1:
-        self.live += count
         self.submitted += count
         self.unsettled += count
         if ticket.own_deadline and ticket.deadline != INFINITY:
@@ -127,13 +225,18 @@ cdef class Lane:
             self.held = self.hold()
         cdef double when = ticket.deadline
         cdef bint due = False
-        cdef Py_ssize_t queued = self.count_queued()
-        if self.slot_free and queued:
-            due = queued >= self.batch_size or self.unsettled >= self.capacity
-            if self.latency > 0.0:
-                when = min(when, ticket.submitted + self.latency)
-            elif not due:
-                self.soon_due()
+        cdef Py_ssize_t queued
+        if self.groups is not None:
+            due = self.groups.look()
+            when = min(when, self.groups.company())
+        elif self.slot_free:
+            queued = self.count_queued()
+            if queued:
+                due = queued >= self.batch_size or self.unsettled >= self.capacity
+                if self.latency > 0.0:
+                    when = min(when, ticket.submitted + self.latency)
+                elif not due:
+                    self.soon_due()
         self.arm(when)
         if due:
             self.on_due()
@@ -167,8 +270,9 @@ cdef class Lane:
     cdef int drop_oldest(self, Py_ssize_t count) except -1:
         cdef Flight oldest = self.take_live(count)
         oldest.counted = DROPPED
-        self.dropped += oldest.size
+        self.dropped += oldest.callers()
         self.flights.append(oldest)
+        self.tidy()
         oldest.fail(self.dropped_error)
         self.waker.soon()
         return 0
@@ -189,9 +293,15 @@ cdef class Lane:
 
     cdef inline Py_ssize_t count_queued(self) noexcept:
         """Count the admitted ones: the room that those in flight leave, first come first served."""
-        if self.unsettled <= self.capacity:
-            return self.live
-        return max(self.live - (self.unsettled - self.capacity), 0)
+        if self.groups is not None:       # what was admitted stays so
+            return max(self.live - self.beyond(), self.groups.admitted)
+        return self.live - self.beyond()
+
+    cdef inline Py_ssize_t beyond(self) noexcept:
+        cdef Py_ssize_t load = self.unsettled - self.joined
+        if load <= self.capacity:
+            return 0
+        return min(load - self.capacity, self.live)
 
     @property
     def oldest(self):
@@ -208,29 +318,49 @@ cdef class Lane:
         return (<Ticket> self.queue.at(self.queue.head).ticket).submitted
 
     def take(self, Py_ssize_t limit):
-        cdef Flight flight = self.take_live(min(limit, self.count_queued()))
+        return self.depart(self.take_live(min(limit, self.count_queued())))
+
+    def next_group(self, double before, bint anyway):
+        return self.group_items().next(before, anyway)
+
+    def take_group(self, Group group not None):
+        return self.depart(self.group_items().take(group))
+
+    def leave_group(self, Flight flight not None):
+        if flight.group is not None:
+            self.group_items().land(flight.group)
+
+    cdef Flight depart(self, Flight flight):
         flight.departed = self.now()
         self.flights.append(flight)
+        self.tidy()
         return flight
+
+    cdef inline int tidy(self) except -1:
+        """Let groups and shared items go that are no longer needed; it may run the users' code."""
+        if self.groups is not None:
+            self.groups.tidy()
+        return 0
 
     cdef Flight take_live(self, Py_ssize_t count):
         cdef Flight flight = new_flight(self, count)
         cdef Slots queue = self.queue
-        cdef Slot *slot
         count = min(count, self.live)         # making the flight may have run a finalizer
         while flight.size < count:
-            slot = queue.at(queue.head)
             queue.head += 1
-            if slot.ticket != NULL:
-                self.move(slot, flight)
+            if queue.at(queue.head - 1).ticket != NULL:
+                self.move(queue, queue.head - 1, flight)
         self.live -= count
         if self.live == 0 and self.queue.mask >= 4096:
             self.queue.resize(16)
         return flight
 
-    cdef inline int move(self, Slot *slot, Flight flight) except -1:
+    cdef inline int move(self, Slots source, size_t place, Flight flight) except -1:
         """Hand a slot over to a flight; where it was, a hole stays."""
         cdef Slot *target = flight.append()
+        cdef Slot *slot = source.at(place)
+        if flight.wide:
+            self.move_trait(source, place & source.mask, flight)
         target[0] = slot[0]
         target.submitted = (<Ticket> slot.ticket).submitted
         slot.ticket = slot.item = NULL
@@ -240,6 +370,15 @@ cdef class Lane:
             (<Ticket> target.ticket).flight = flight
             (<Ticket> target.ticket).place = flight.tail - 1
             (<Ticket> target.ticket).state = IN_FLIGHT
+        return 0
+
+    cdef int move_trait(self, Slots source, size_t place, Flight flight) except -1:
+        cdef Trait *trait = &flight.traits[flight.tail - 1]
+        trait.group, trait.weight = NULL, 1.0
+        if source.traits != NULL:
+            trait.weight = source.traits[place].weight
+        if source is self.queue:
+            self.groups.left(place)
         return 0
 
     # --------------------------------------------------------------------------------- settling
@@ -285,6 +424,7 @@ cdef class Lane:
         self.cancelled += given_up.size
         ticket.value = message
         self.finish(ticket, CANCELLED)
+        self.tidy()
         if some_waited and self.slot_free:    # and may be admitted now
             self.soon_due()
         self.waker.soon()
@@ -294,18 +434,69 @@ cdef class Lane:
     cdef int extract(self, Ticket ticket, Flight queued, Flight in_flight, list hit) except -1:
         """Move what is left of one ticket into ``queued`` and ``in_flight``, by where it is."""
         cdef Flight flight
-        if not isinstance(ticket, Many):
-            if ticket.flight is None:
-                self.move(self.queue.at(ticket.place), queued)
-                self.live -= 1
-            else:
-                flight = ticket.flight
-                self.move(flight.at(ticket.place), in_flight)
-                self.lose(flight, 1, hit)
-            return 0
-        self.live -= self.move_all(self.queue, ticket, queued)
+        if isinstance(ticket, Many):
+            self.extract_many(<Many> ticket, queued, in_flight, hit)
+        elif isinstance(ticket, Rider) and (<Rider> ticket).shared is not None:
+            self.extract_rider(<Rider> ticket, queued, in_flight, hit)
+        elif ticket.flight is None:
+            self.move(self.queue, ticket.place, queued)
+            self.live -= 1
+        else:
+            flight = ticket.flight
+            self.move(flight, ticket.place, in_flight)
+            self.lose(flight, 1, hit)
+        return 0
+
+    cdef int extract_many(self, Many many, Flight queued, Flight in_flight, list hit) except -1:
+        cdef Flight flight
+        self.extract_shares(self.queue, many, queued, hit)
+        self.live -= self.move_all(self.queue, many, queued)
         for flight in self.flights[:]:
-            self.lose(flight, self.move_all(flight, ticket, in_flight), hit)
+            self.extract_shares(flight, many, in_flight, hit)
+            self.lose(flight, self.move_all(flight, many, in_flight), hit)
+        return 0
+
+    cdef int extract_shares(self, Slots source, Many many, Flight target, list hit) except -1:
+        """Move what one ticket shares with others."""
+        cdef size_t place
+        cdef Shared shared
+        cdef Py_ssize_t count
+        if self.groups is None or self.groups.dedupe is None:
+            return 0
+        for place in range(source.head, source.tail):
+            if source.at(place).ticket != NULL and source.at(place).index == SHARED:
+                shared = <Shared> source.at(place).ticket
+                for count in range(self.move_all(shared.riders, many, target)):
+                    self.leave(shared, hit)
+        return 0
+
+    cdef int extract_rider(self, Rider rider, Flight queued, Flight in_flight, list hit) except -1:
+        cdef Shared shared = rider.shared
+        rider.shared = None
+        self.move(shared.riders, rider.place, queued if shared.flight is None else in_flight)
+        self.leave(shared, hit)
+        return 0
+
+    cdef int leave(self, Shared shared, list hit) except -1:
+        """Take one caller from a shared item, which is given up with the last."""
+        cdef Flight given_up = new_flight(self, 1), flight = shared.flight
+        cdef bint others = shared.leave()
+        if flight is not None:
+            if flight.counted == DROPPED:
+                self.dropped -= 1
+            if flight not in hit:
+                hit.append(flight)
+        if others or shared.state > IN_FLIGHT:    # or it is being settled
+            return 0
+        if flight is None:
+            self.move(self.queue, shared.place, given_up)
+            self.live -= 1
+        else:
+            self.move(flight, shared.place, given_up)
+            flight.alive -= 1
+            if flight.alive == 0:
+                flight.land()
+        shared.state, shared.flight = CANCELLED, None
         return 0
 
     cdef Py_ssize_t move_all(self, Slots source, Ticket ticket, Flight target) except -1:
@@ -313,7 +504,7 @@ cdef class Lane:
         cdef Py_ssize_t before = target.size
         for place in range(source.head, source.tail):
             if source.at(place).ticket == <PyObject *> ticket:
-                self.move(source.at(place), target)
+                self.move(source, place, target)
         return target.size - before
 
     cdef int lose(self, Flight flight, Py_ssize_t count, list hit) except -1:
@@ -345,12 +536,13 @@ cdef class Lane:
         cdef double now = self.now() + RESOLUTION
         cdef Flight queued = new_flight(self, 1), in_flight = new_flight(self, 1), flight
         cdef list hit = []
-        self.live -= move_late(self, self.queue, queued, now)
+        self.live -= move_late(self, self.queue, queued, now, True)
         for flight in self.flights[:]:
             if not flight.counted:
-                self.lose(flight, move_late(self, flight, in_flight, now), hit)
+                self.lose(flight, move_late(self, flight, in_flight, now, flight.rises), hit)
         while self.own_deadlines.earliest() <= now:
             self.extract(self.own_deadlines.pop(), queued, in_flight, hit)
+        self.tidy()
         for flight in (queued, in_flight):
             flight.counted = LATE
             self.late += flight.size
@@ -370,11 +562,26 @@ cdef class Lane:
         cdef double when = INFINITY
         if self.timeout == INFINITY and not self.own_deadlines.heap:
             return when
-        when = min(earliest_of(self.queue), self.own_deadlines.earliest())
+        when = min(earliest_of(self.queue, True), self.own_deadlines.earliest())
         for flight in self.flights:
             if not flight.counted:
-                when = min(when, earliest_of(flight))
+                when = min(when, earliest_of(flight, flight.rises))
         return when
+
+    cdef int retime(self) except -1:
+        """Give the tickets without a timeout of their own the one that is in force now."""
+        cdef set tickets = tickets_of(self.queue, set())
+        cdef Flight flight
+        cdef Ticket ticket
+        for flight in self.flights:
+            if not flight.counted:
+                tickets_of(flight, tickets)
+        for ticket in tickets:
+            if not ticket.own_timeout:
+                ticket.deadline = ticket.submitted + self.timeout
+        self.own_deadlines.replace(tickets)
+        self.arm(self.next_deadline())
+        return 0
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
@@ -384,6 +591,7 @@ cdef class Lane:
         for flight in self.flights[:]:
             self.lose(flight, self.move_each(flight, every), hit)
         self.flights.append(every)
+        self.tidy()
         return every
 
     cdef Py_ssize_t move_each(self, Slots source, Flight target) except -1:
@@ -391,7 +599,7 @@ cdef class Lane:
         cdef Py_ssize_t before = target.size
         for place in range(source.head, source.tail):
             if source.at(place).ticket != NULL:
-                self.move(source.at(place), target)
+                self.move(source, place, target)
         return target.size - before
 
     # -------------------------------------------------------------------------------------- timer
@@ -420,7 +628,9 @@ cdef class Lane:
             self.rest()
             return
         self.arm(self.next_deadline())
-        if self.slot_free and self.count_queued():
+        if self.groups is not None:
+            self.arm(self.groups.company())
+        elif self.slot_free and self.count_queued():
             self.arm(self.head_submitted() + self.latency)
 
     cdef int rest_if_idle(self) except -1:
@@ -442,3 +652,18 @@ cdef class Lane:
 
     def wake_soon(self):
         self.waker.soon()
+
+
+cdef set tickets_of(Slots source, set tickets):
+    """Add the callers' tickets that have items there."""
+    cdef size_t place
+    cdef Slot *slot
+    for place in range(source.head, source.tail):
+        slot = source.at(place)
+        if slot.ticket == NULL:
+            continue
+        if slot.index == SHARED:
+            tickets_of((<Shared> slot.ticket).riders, tickets)
+        else:
+            tickets.add(<Ticket> slot.ticket)
+    return tickets

@@ -7,6 +7,16 @@ cdef struct Slot:
     double submitted
 
 
+cdef struct Trait:
+    # What is known of a slot's item in a lane whose items stand in groups.
+    PyObject *group      # owned, in the queue alone
+    double weight
+    double rank
+    size_t number        # in the order of admission; 0: not admitted
+    size_t before        # its neighbours by age in the group, as masked places; or NOWHERE
+    size_t after
+
+
 @cython.internal
 cdef class Slots:
     """A power-of-two ring of slots; places are absolute, and masked where the ring is read."""
@@ -14,12 +24,16 @@ cdef class Slots:
     cdef Lane lane
     cdef Slot *ring
     cdef size_t mask
+    cdef Trait *traits   # one for each place of the ring, where the row is wide
     cdef size_t head
     cdef size_t tail
+    cdef bint wide
+    cdef bint small      # so a ring of a few will do
 
     def __dealloc__(self):
         slots_drop(self)
         PyMem_Free(self.ring)
+        PyMem_Free(self.traits)
 
     cdef inline Slot *at(self, size_t place) noexcept:
         return &self.ring[place & self.mask]
@@ -36,7 +50,7 @@ cdef class Slots:
 
     cdef int make_room(self, size_t count) except -1:
         """Squeeze the holes out, and have room for ``count`` more, and not for those alone."""
-        cdef size_t live = 0, size = 16, place
+        cdef size_t live = 0, size = 1 if self.small else 16, place
         for place in range(self.head, self.tail):
             live += self.at(place).ticket != NULL
         while size < live + count or size < 2 * live:
@@ -53,21 +67,31 @@ cdef class Slots:
     cdef int resize(self, size_t size) except -1:
         """Move the live slots to the start of a ring of ``size``."""
         cdef Slot *ring = <Slot *> PyMem_Malloc(size * sizeof(Slot))
+        cdef Trait *traits = NULL
         cdef Slot *slot
         cdef size_t place, count = 0
-        if ring == NULL:
+        if self.wide:
+            traits = <Trait *> PyMem_Calloc(size, sizeof(Trait))
+        if ring == NULL or (self.wide and traits == NULL):
+            PyMem_Free(ring)
+            PyMem_Free(traits)
             raise MemoryError
         for place in range(self.head, self.tail):
             slot = self.at(place)
             if slot.ticket != NULL:
                 ring[count] = slot[0]
+                if traits != NULL and self.traits != NULL:
+                    traits[count] = self.traits[place & self.mask]
                 (<Ticket> slot.ticket).place = count
                 count += 1
         PyMem_Free(self.ring)
-        self.ring = ring
+        PyMem_Free(self.traits)
+        self.ring, self.traits = ring, traits
         self.mask = size - 1
         self.head = 0
         self.tail = count
+        if self.lane is not None and self is self.lane.queue:
+            self.lane.groups.relink()
         return 0
 
     cdef inline void skip_holes(self) noexcept:
@@ -80,13 +104,18 @@ cdef void slots_drop(Slots self) noexcept:
     cdef Slot *slot
     cdef PyObject *ticket
     cdef PyObject *item
+    cdef PyObject *group = NULL
     while self.head != self.tail:
         slot = self.at(self.head)
         ticket, item = slot.ticket, slot.item
         slot.ticket = slot.item = NULL
+        if self.traits != NULL:
+            group = self.traits[self.head & self.mask].group
+            self.traits[self.head & self.mask].group = NULL
         self.head += 1
         Py_XDECREF(ticket)
         Py_XDECREF(item)
+        Py_XDECREF(group)
 
 
 cdef int slots_visit(Slots self, visitproc visit, void *arg) noexcept:
@@ -96,6 +125,8 @@ cdef int slots_visit(Slots self, visitproc visit, void *arg) noexcept:
     for place in range(self.head, self.tail):
         slot = self.at(place)
         stop = visit_one(slot.ticket, visit, arg) or visit_one(slot.item, visit, arg)
+        if not stop and self.traits != NULL:
+            stop = visit_one(self.traits[place & self.mask].group, visit, arg)
         if stop:
             return stop
     return 0

@@ -20,7 +20,8 @@ cdef class Ticket:
     cdef readonly double submitted
     cdef public bint _asyncio_future_blocking
     cdef unsigned char state
-    cdef bint own_deadline        # set for this item alone, so it stands in the heap
+    cdef bint own_deadline        # out of line, so it stands in the heap
+    cdef bint own_timeout         # given with this ticket alone
 
     __class_getitem__ = classmethod(GenericAlias)
 
