@@ -11,6 +11,7 @@ from microbatch.errors import (
     CapacityError,
     HandlerCancelledError,
     MicrobatchError,
+    OverweightError,
     ResultCountError,
 )
 from microbatch.options import BatcherOptions, Options
@@ -29,6 +30,7 @@ __all__ = [
     "HandlerCancelledError",
     "MicrobatchError",
     "Options",
+    "OverweightError",
     "ResultCountError",
     "Ticket",
     "batched",

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Reason", "Serving", "current_batch", "serving"]
 
-Reason: TypeAlias = Literal["size", "capacity", "latency", "natural", "flush", "close"]
+Reason: TypeAlias = Literal["size", "weight", "capacity", "latency", "natural", "flush", "close"]
 """Why a batch was dispatched.
 
-``size``: it is full. ``capacity``: nothing more could be admitted. ``latency``: its oldest item
-waited ``max_latency``. ``natural``: a slot was free and ``max_latency`` is 0. ``flush`` and
-``close``: somebody asked.
+``size``: it is full. ``weight``: it is as heavy as it may be. ``capacity``: nothing more could be
+admitted. ``latency``: its oldest item waited ``max_latency``. ``natural``: a slot was free and
+``max_latency`` is 0. ``flush`` and ``close``: somebody asked.
 """
 
 
@@ -34,6 +34,10 @@ class Batch:
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
     """The places of the items that nobody awaits any more."""
+    key: Any
+    """The key that its items share; None where there are none."""
+    weight: float
+    """What its items weigh together; each weighs 1 unless the batcher is told otherwise."""
 
 
 class Serving(NamedTuple):
@@ -64,5 +68,7 @@ def current_batch() -> Batch:
         reason=flight.reason,
         waits=tuple(flight.waits),
         attempt=served.attempt,
+        key=None if flight.group is None else flight.group.key,
+        weight=float(flight.size) if flight.group is None else flight.weight,
         abandoned=tuple(sorted({*range(flight.size)}.difference(flight.awaited))),
     )

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeV
 from microbatch._select import Front
 from microbatch.handler import as_coroutine_function, name_of
 from microbatch.lanes import Lanes
-from microbatch.options import BatcherOptions, Options, Ordering, one_of, seconds
+from microbatch.options import (
+    BatcherOptions,
+    Options,
+    Ordering,
+    Reconfiguration,
+    one_of,
+    seconds,
+)
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import MappedSource
 
@@ -129,7 +136,8 @@ class Batcher(Front[T_contra, R_co]):
         """Submit each item of a source, and yield the results.
 
         They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
-        source is read ahead by a batch more than the slots hold, within the capacity.
+        source is read ahead by a batch more than the slots hold, within the capacity; with a
+        ``key``, whose batches fill side by side, by the whole capacity.
 
         The first failure, an item's or the source's, is raised in its turn, and what is
         outstanding then is cancelled, as it is when the iteration is given up. An item that passes
@@ -137,15 +145,13 @@ class Batcher(Front[T_contra, R_co]):
         ``return_exceptions`` every failed item yields its exception instead.
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
-        options = self.options
-        window = options.max_batch_size * (options.max_concurrent_batches + 1)
         mapped: MappedSource[T_contra, R_co] = MappedSource(
             self._submit_waiting,
             source,
-            window=window if options.capacity is None else min(window, options.capacity),
+            window=self.options.read_ahead,
             ordered=ordering == "ordered",
             return_exceptions=return_exceptions,
-            leave_out_late=options.timeout_policy == "partial",
+            leave_out_late=self.options.timeout_policy == "partial",
         )
         return mapped.outcomes()
 
@@ -183,6 +189,18 @@ class Batcher(Front[T_contra, R_co]):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def reconfigure(self, **changes: Unpack[Reconfiguration]) -> None:
+        """Change options while the batcher is in use, on all its loops.
+
+        ``max_batch_size``, ``max_latency``, ``max_concurrent_batches``, ``capacity``, ``timeout``
+        and ``max_batch_weight`` can be changed. What is queued obeys the new values, and what is
+        in flight the new timeout; items that were submitted with a timeout of their own keep it.
+        Handler calls under way run on, even if there are fewer slots now. Raises ValueError or
+        TypeError for what is wrong, and then changes nothing. Other loops follow in their next
+        turn.
+        """
+        self.router.reconfigure(self.options.changed(changes))
 
     def statistics(self) -> BatcherStatistics:
         """Give a snapshot of what this batcher has done and holds, over all loops."""

@@ -7,13 +7,14 @@ taken first, and only then the batch, so batches form as late and as full as the
 import asyncio
 import functools
 import inspect
+import math
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeAlias
 
-from microbatch._select import Flight, Lane, Ticket
+from microbatch._select import Flight, Group, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.options import Options
@@ -24,6 +25,9 @@ __all__ = ["Dispatcher", "Handler"]
 
 ENDING = 0.01
 """Seconds; the end of a loop whose tasks are all cancelled takes less."""
+
+RESOLUTION = 1e-9
+"""Seconds; a loop may fire a timer one tick of its clock early."""
 
 Handler: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
@@ -50,7 +54,8 @@ class Dispatcher:
         self._full = options.max_batch_size
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        self._departed: deque[Flight[Any]] = deque()  # in dispatch order, when results keep it
+        # In dispatch order, by key, when results keep it.
+        self._departed: dict[Group | None, deque[Flight[Any]]] = {}
         self._starting: Flight[Any] | None = None  # whose handler has no task yet
         self._closing = False
         self._loss_reported = False
@@ -82,6 +87,8 @@ class Dispatcher:
             done_future=done,
         )
         self._configure(lane, max_latency=self._options.max_latency)
+        if self._options.in_groups or self._options.max_concurrent_batches_per_key:
+            self._group(lane)
         lane.slot_free = True
         return lane
 
@@ -92,7 +99,29 @@ class Dispatcher:
             capacity=self._options.capacity,
             overflow=self._options.overflow,
             timeout=self._options.timeout,
+            max_batch_weight=self._options.max_batch_weight,
         )
+
+    def _group(self, lane: Lane) -> None:
+        options = self._options
+        lane.group(
+            key=options.key,
+            weigh=options.weigh,
+            priority=options.priority,
+            dedupe=options.dedupe,
+            refuse_overweight=options.overweight == "reject",
+            ageing=options.ageing,
+            max_batches_per_key=options.max_concurrent_batches_per_key,
+        )
+
+    def reconfigure(self, options: Options) -> None:
+        """Go by other sizes and times from now on; what is queued does, too."""
+        self._free += options.max_concurrent_batches - self._options.max_concurrent_batches
+        self._options = options
+        self._full = options.max_batch_size
+        self.lane.slot_free = self._free > 0
+        self._set_latency()
+        self._pump()
 
     @property
     def slots_busy(self) -> int:
@@ -106,30 +135,64 @@ class Dispatcher:
         if lane.overdue:
             self._settle_late()
         try:
-            while self._free and (reason := self._due()):
-                self._start(lane.take(self._full), reason)
+            while self._free > 0 and (batch := self._next_batch()):
+                self._start(*batch)
         finally:  # an eager handler may have raised an exit request
             lane.rearm()
 
+    def _next_batch(self) -> tuple[Flight[Any], Reason] | None:
+        """Take the batch that should go now, and say why; None when all should wait."""
+        if self.lane.grouped:
+            return self._next_of_groups()
+        reason = self._due()
+        return reason and (self.lane.take(self._full), reason)
+
     def _due(self) -> Reason | None:
-        """Say why a batch should go now, or None when it should wait."""
         queued = self.lane.queued
         if queued >= self._full:
             return "size"
-        return self._due_early() if queued else None
+        return self._due_early(self.lane.oldest) if queued else None
 
-    def _due_early(self) -> Reason | None:
-        """Say why a batch should go that is not full."""
-        lane, options = self.lane, self._options
-        if options.capacity is not None and lane.unsettled >= options.capacity:
+    def _next_of_groups(self) -> tuple[Flight[Any], Reason] | None:
+        group = self.lane.next_group(self._due_before(), self._at_capacity)
+        if group is None:
+            return None
+        reason = self._why(group)
+        return self.lane.take_group(group), reason
+
+    def _why(self, group: Group) -> Reason:
+        if group.full:
+            return "size"
+        if group.heavy:
+            return "weight"
+        return self._due_early(group.oldest) or "latency"
+
+    def _due_before(self) -> float:
+        """Say since when an item must be queued to go without companions."""
+        latency = self._options.max_latency
+        if self._closing or self._quiet or not latency:
+            return math.inf
+        now = self._clock()
+        return max(self._flushed_at, now - latency + RESOLUTION + 2 * math.ulp(now))
+
+    @property
+    def _at_capacity(self) -> bool:
+        """Whether nothing more can be admitted."""
+        capacity = self._options.capacity
+        return capacity is not None and self.lane.unsettled - self.lane.joined >= capacity
+
+    def _due_early(self, oldest: float) -> Reason | None:
+        """Say why a batch should go that is not full, and whose oldest item came then."""
+        if self._at_capacity:
             return "capacity"
         if self._closing:
             return "close"
-        if self._quiet or lane.oldest <= self._flushed_at:
+        if self._quiet or oldest <= self._flushed_at:
             return "flush"
-        if not options.max_latency:
+        latency = self._options.max_latency
+        if not latency:
             return "natural"
-        return "latency" if lane.waited(options.max_latency) else None
+        return "latency" if oldest + latency <= self._clock() + RESOLUTION else None
 
     def _start(self, flight: Flight[Any], reason: Reason) -> None:
         """Call the handler in a task of its own, and in a context that is nobody else's."""
@@ -146,7 +209,7 @@ class Dispatcher:
             task = self.loop.create_task(work, name=self._name, context=context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             self._settling.error(flight, error)
-            self._give_slot_back()
+            self._give_slot_back(flight)
             self.lane.wake_soon()
             if isinstance(error, Exception):
                 return
@@ -156,32 +219,34 @@ class Dispatcher:
         flight.task = task
         self._running[task] = flight
         if self._ordered:
-            self._departed.append(flight)
+            self._departed.setdefault(flight.group, deque()).append(flight)
         task.add_done_callback(self._end, context=self._context)
         if not flight.alive:  # an eager handler gave its callers up before there was a task
             self._abandon(flight)
 
-    def _give_slot_back(self) -> None:
+    def _give_slot_back(self, flight: Flight[Any]) -> None:
         self._free += 1
-        self.lane.slot_free = True
+        self.lane.slot_free = self._free > 0
+        if flight.group is not None:
+            self.lane.leave_group(flight)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
         flight = self._running.pop(task)
         try:
             if self._ordered:
-                self._settle_in_order()
+                self._settle_in_order(flight.group)
             else:
                 self._settle(flight, task)
         finally:
-            self._give_slot_back()
+            self._give_slot_back(flight)
             # The callers go first: what they submit now still joins the next batch, or makes it.
             try:
                 self.lane.wake()
             finally:  # a caller that exits leaves the others to finish
                 if task.cancelled() and self._seems_to_end():
                     self.loop.call_later(ENDING, self._pump, context=self._context)
-                elif self._free:
+                elif self._free > 0:
                     self._pump()
 
     def _seems_to_end(self) -> bool:
@@ -199,10 +264,13 @@ class Dispatcher:
         return False
 
     # ---------------------------------------------------------------------------------- settling
-    def _settle_in_order(self) -> None:
-        while self._departed and self._departed[0].task.done():
-            flight = self._departed.popleft()
+    def _settle_in_order(self, group: Group | None) -> None:
+        departed = self._departed.get(group, deque())
+        while departed and departed[0].task.done():
+            flight = departed.popleft()
             self._settle(flight, flight.task)
+        if not departed:
+            self._departed.pop(group, None)
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
         try:
@@ -342,7 +410,7 @@ class Dispatcher:
         self.lane.close()
 
     def _give_up(self) -> int:
-        rest = self.lane.take_all()
+        abandoned, rest = self.lane.unsettled, self.lane.take_all()
         rest.fail(
             lambda _: BatcherClosedError(
                 f"batcher {self._name!r} was closed before the item was handled"
@@ -351,7 +419,7 @@ class Dispatcher:
         self.lane.wake_soon()
         for task in self._running:
             task.cancel()
-        return rest.size
+        return abandoned
 
     def report_loss(self) -> None:
         """Warn, once, of the items that were unsettled when the loop was closed."""

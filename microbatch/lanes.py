@@ -16,7 +16,16 @@ from microbatch.statistics import BatcherStatistics
 
 __all__ = ["Lanes"]
 
-COUNTERS = ("submitted", "completed", "failed", "cancelled", "late", "dropped", "rejected")
+COUNTERS = (
+    "submitted",
+    "completed",
+    "failed",
+    "cancelled",
+    "late",
+    "dropped",
+    "rejected",
+    "deduplicated",
+)
 
 
 class Lanes(Router):
@@ -84,6 +93,17 @@ class Lanes(Router):
         )
         return sum(abandoned)
 
+    def reconfigure(self, options: Options) -> None:
+        """Have all lanes go by these options, each from its own loop's thread."""
+        self.options = options
+        here = asyncio._get_running_loop()
+        for dispatcher in list(self._dispatchers.values()):
+            if dispatcher.loop is here:
+                dispatcher.reconfigure(options)
+            else:
+                with contextlib.suppress(RuntimeError):  # the loop is closed
+                    dispatcher.loop.call_soon_threadsafe(dispatcher.reconfigure, options)
+
     def statistics(self) -> BatcherStatistics:
         """Sum the counters and gauges of all lanes, those of closed loops too."""
         counts, batches = self._past.copy(), self._past_batches.copy()
@@ -150,7 +170,8 @@ def count(dispatcher: Dispatcher) -> Counter[str]:
     lane = dispatcher.lane
     counts = Counter({name: getattr(lane, name) for name in COUNTERS})
     counts["waiting"], counts["queued"] = lane.waiting, lane.queued
-    counts["in_flight"] = lane.unsettled - lane.waiting - lane.queued
+    counts["joined"] = lane.joined
+    counts["in_flight"] = lane.unsettled - lane.waiting - lane.queued - lane.joined
     counts["slots_busy"] = dispatcher.slots_busy
     counts["batched"] = dispatcher.batched
     return counts

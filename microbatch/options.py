@@ -3,14 +3,25 @@
 import math
 import operator
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-__all__ = ["BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+__all__ = [
+    "BatcherOptions",
+    "Options",
+    "Ordering",
+    "Overflow",
+    "Overweight",
+    "Reconfiguration",
+    "TimeoutPolicy",
+]
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
+Weigh: TypeAlias = Callable[[Any], float]
+Identify: TypeAlias = Callable[[Any], Hashable]
+Overweight: TypeAlias = Literal["alone", "reject"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
@@ -28,8 +39,27 @@ class BatcherOptions(TypedDict, total=False):
     ordering: Ordering
     timeout: float | None
     timeout_policy: TimeoutPolicy
+    max_batch_weight: float | None
+    weigh: Weigh | None
+    overweight: Overweight
+    key: Identify | None
+    max_concurrent_batches_per_key: int | None
+    priority: Weigh | None
+    ageing: float
+    dedupe: Identify | None
     cancel_abandoned: bool
     name: str | None
+
+
+class Reconfiguration(TypedDict, total=False):
+    """Name the options that may be changed while a batcher is in use."""
+
+    max_batch_size: int
+    max_latency: float
+    max_concurrent_batches: int
+    capacity: int | None
+    timeout: float | None
+    max_batch_weight: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +86,29 @@ class Options:
     timeout_policy: TimeoutPolicy = "partial"
     """``"partial"``: a late item fails alone; ``"fail"``: it fails its batch, and the handler is
     cancelled; a callable: called with the late items, its results are theirs."""
+    max_batch_weight: float | None = None
+    """Most that the items of one handler call weigh together: tokens, bytes, rows; None: no bound.
+    The next item that doesn't fit closes the batch."""
+    weigh: Weigh | None = None
+    """What an item weighs, >= 0; None: 1, unless it is submitted with a ``weight``."""
+    overweight: Overweight = "alone"
+    """An item heavier than ``max_batch_weight`` goes ``"alone"``, or ``"reject"``: submitting it
+    raises OverweightError."""
+    key: Identify | None = None
+    """The items of one batch share ``key(item)``; None: all may go together, but those that are
+    submitted with a ``key``. Size, weight and latency hold for each key; slots and capacity are
+    shared, and of the keys that are due the one with the oldest item goes first."""
+    max_concurrent_batches_per_key: int | None = None
+    """Slots that one key may take; None: all."""
+    priority: Weigh | None = None
+    """The lower goes first; None: 0, unless an item is submitted with a ``priority``."""
+    ageing: float = 1.0
+    """Seconds of waiting that make up for 1 of priority. Of two items that were submitted less than
+    that apart, the one with the lower priority goes first; and no item is overtaken by one that was
+    submitted more than ``ageing`` times the difference later."""
+    dedupe: Identify | None = None
+    """Items that are queued together, and whose ``dedupe(item)`` (and key) are equal, are handled
+    once; each caller has a ticket, a deadline and a result of its own."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
     name: str | None = None
@@ -74,8 +127,32 @@ class Options:
         self._check_timeout()
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
+        self._check_weights()
+        self._check_groups()
         flag("cancel_abandoned", self.cancel_abandoned)
         text("name", self.name)
+
+    @property
+    def in_groups(self) -> bool:
+        """Whether items are queued by more than their age."""
+        wants = (self.max_batch_weight, self.key, self.priority, self.dedupe)
+        return any(each is not None for each in wants)
+
+    @property
+    def read_ahead(self) -> int:
+        """How many items of a source may be outstanding: so many that the slots never starve."""
+        window = self.max_batch_size * (self.max_concurrent_batches + 1)
+        if self.capacity is None:
+            return window
+        return min(window, self.capacity) if self.key is None else self.capacity
+
+    def changed(self, changes: Reconfiguration) -> "Options":
+        """Give these options with some changed; TypeError for one that must stay as it is."""
+        for name in changes:
+            if name not in Reconfiguration.__annotations__:
+                names = ", ".join(Reconfiguration.__annotations__)
+                raise TypeError(f"{name!r} cannot be changed while in use; what can is {names}")
+        return replace(self, **changes)
 
     @classmethod
     def of(cls, given: BatcherOptions) -> "Options":
@@ -85,6 +162,33 @@ class Options:
                 names = ", ".join(cls.__dataclass_fields__)
                 raise TypeError(f"there is no option {name!r}; the options are {names}")
         return cls(**given)
+
+    def _check_weights(self) -> None:
+        one_of("overweight", self.overweight, get_args(Overweight))
+        function("weigh", self.weigh)
+        if self.max_batch_weight is not None:
+            self._set("max_batch_weight", number("max_batch_weight", self.max_batch_weight))
+        elif self.weigh is not None:
+            raise ValueError(
+                f"weigh must not be given without max_batch_weight, got {self.weigh!r}"
+            )
+        elif self.overweight != "alone":
+            raise ValueError(
+                f"overweight must be 'alone' without max_batch_weight, got {self.overweight!r}"
+            )
+
+    def _check_groups(self) -> None:
+        for name in ("key", "priority", "dedupe"):
+            function(name, getattr(self, name))
+        most, name = self.max_concurrent_batches_per_key, "max_concurrent_batches_per_key"
+        if most is not None:
+            self._set(name, count(name, most, "an integer or None"))
+        ageing = seconds("ageing", self.ageing)
+        if ageing <= 0:
+            raise ValueError(f"ageing must be > 0, got {self.ageing!r}")
+        self._set("ageing", ageing)
+        if self.priority is not None and self.ordering == "ordered":
+            raise ValueError("ordering must be 'unordered' with a priority, got 'ordered'")
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -101,6 +205,21 @@ class Options:
                 f"or items would be late before they are dispatched, got {self.timeout!r}"
             )
         self._set("timeout", timeout)
+
+
+def function(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise TypeError(f"{name} must be a callable or None, got {value!r}")
+
+
+def number(name: str, value: Any) -> float:
+    """Give ``value`` as a float that is positive and finite."""
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be > 0 and finite, got {value!r}")
+    return float(value)
 
 
 def count(name: str, value: Any, kind: str = "an integer") -> int:

@@ -12,7 +12,8 @@ class BatcherStatistics:
     """Count the items and batches of one batcher, over all its event loops.
 
     Every accepted item is in exactly one of ``completed``, ``failed``, ``cancelled``, ``late``,
-    ``dropped``, ``waiting``, ``queued`` and ``in_flight``; together they make ``submitted``.
+    ``dropped``, ``waiting``, ``queued``, ``joined`` and ``in_flight``; together they make
+    ``submitted``.
     """
 
     submitted: int = 0
@@ -29,10 +30,14 @@ class BatcherStatistics:
     """Items dropped for newer ones (``overflow="drop_oldest"``)."""
     rejected: int = 0
     """Items refused, so never submitted."""
+    deduplicated: int = 0
+    """Items that joined an equal one that was queued, instead of being handled themselves."""
     waiting: int = 0
     """Items that wait for admission now."""
     queued: int = 0
     """Items admitted and queued now."""
+    joined: int = 0
+    """Items that are queued or in flight now as another, equal one."""
     in_flight: int = 0
     """Items that a handler works on now, and that somebody awaits."""
     slots_busy: int = 0

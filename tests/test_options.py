@@ -16,12 +16,18 @@ from microbatch import Batcher, BatcherOptions, batched
 from microbatch._select import choose
 from microbatch.options import Options
 
-COUNTS = ["max_batch_size", "max_concurrent_batches", "capacity"]
-KIND = dict.fromkeys(COUNTS, "an integer") | {"capacity": "an integer or None"}
+COUNTS = [
+    "max_batch_size",
+    "max_concurrent_batches",
+    "capacity",
+    "max_concurrent_batches_per_key",
+]
+KIND = dict.fromkeys(COUNTS[:2], "an integer") | dict.fromkeys(COUNTS[2:], "an integer or None")
 WORDS = {
     "overflow": "'wait', 'reject', 'drop_oldest'",
     "ordering": "'unordered', 'ordered'",
     "timeout_policy": "'partial', 'fail', a callable",
+    "overweight": "'alone', 'reject'",
 }
 FIELDS = [field.name for field in dataclasses.fields(Options)]
 
@@ -37,15 +43,28 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("max_latency", -0.001, ValueError, "max_latency must be >= 0, got -0.001"),
     ("max_latency", -1, ValueError, "max_latency must be >= 0, got -1"),
     *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
-      for name in ("max_latency", "timeout") for value in (math.nan, math.inf, -math.inf)),
+      for name in ("max_latency", "timeout", "ageing")
+      for value in (math.nan, math.inf, -math.inf)),
     *((name, value, TypeError, f"{name} must be a number of seconds, got {value!r}")
-      for name in ("max_latency", "timeout") for value in (True, False, "1", [1], 1j)),
+      for name in ("max_latency", "timeout", "ageing")
+      for value in (True, False, "1", [1], 1j)),
     ("max_latency", None, TypeError, "max_latency must be a number of seconds, got None"),
     ("timeout", 0, ValueError, "timeout must be > 0, got 0"),
     ("timeout", 0.0, ValueError, "timeout must be > 0, got 0.0"),
     ("timeout", -2.5, ValueError, "timeout must be > 0, got -2.5"),
     *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
+    *(("ageing", value, ValueError, f"ageing must be > 0, got {value}") for value in (0, -1.5)),
+    *(("max_batch_weight", value, TypeError, f"max_batch_weight must be a number, got {value!r}")
+      for value in (True, "1", [1], 1j)),
+    *(("max_batch_weight", value, ValueError,
+       f"max_batch_weight must be > 0 and finite, got {value!r}")
+      for value in (0, -1, math.inf, math.nan)),
+    *((name, value, TypeError, f"{name} must be a callable or None, got {value!r}")
+      for name in ("weigh", "key", "priority", "dedupe") for value in (1, "len", True)),
+    ("weigh", len, ValueError, f"weigh must not be given without max_batch_weight, got {len!r}"),
+    ("overweight", "reject", ValueError,
+     "overweight must be 'alone' without max_batch_weight, got 'reject'"),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
       for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
@@ -107,6 +126,11 @@ def test_a_batcher_is_no_handler() -> None:
         Batcher(Batcher(handler))  # type: ignore[call-overload]
 
 
+def test_results_by_priority_have_no_order() -> None:
+    with pytest.raises(ValueError, match=r"^ordering must be 'unordered' with a priority, got "):
+        Batcher(handler, ordering="ordered", priority=len)
+
+
 def test_an_unknown_option_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="max_batchsize"):
         Batcher(handler, max_batchsize=3)  # type: ignore[call-arg]
@@ -133,6 +157,14 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "ordering": "unordered",
         "timeout": None,
         "timeout_policy": "partial",
+        "max_batch_weight": None,
+        "weigh": None,
+        "overweight": "alone",
+        "key": None,
+        "max_concurrent_batches_per_key": None,
+        "priority": None,
+        "ageing": 1.0,
+        "dedupe": None,
         "cancel_abandoned": True,
         "name": None,
     }

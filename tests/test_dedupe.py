@@ -1,0 +1,227 @@
+"""Equal items that are queued together are handled once, for all their callers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch import Batcher, BatchTimeoutError, CapacityError
+from microbatch.testing import RecordingHandler, run
+
+HOUR = 3600.0
+
+
+async def turns(count: int = 8) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def shouting(**options: Any) -> tuple[RecordingHandler[str, str], Batcher[str, str]]:
+    handler: RecordingHandler[str, str] = RecordingHandler(lambda items: [i.upper() for i in items])
+    return handler, Batcher(handler, dedupe=str.lower, **options)
+
+
+@pytest.mark.every_loop
+async def test_equal_items_are_handled_once_and_each_caller_gets_the_result() -> None:
+    handler, batcher = shouting()
+    answers = await asyncio.gather(*map(batcher.submit, ["a", "b", "A", "a"]))
+    assert answers == ["A", "B", "A", "A"]
+    assert [call.items for call in handler.calls] == [("a", "b")]
+    done = batcher.statistics()
+    assert (done.submitted, done.completed, done.batched, done.deduplicated) == (4, 4, 2, 2)
+
+
+async def test_what_is_in_flight_is_joined_by_nobody() -> None:
+    handler, batcher = shouting()
+    handler.hold()
+    first = batcher.submit("a")
+    await turns()
+    second = batcher.submit("a")
+    handler.release()
+    assert await asyncio.gather(first, second) == ["A", "A"]
+    assert [call.items for call in handler.calls] == [("a",), ("a",)]
+
+
+async def test_cancelling_one_caller_never_cancels_another() -> None:
+    handler, batcher = shouting(max_latency=1.0)
+    first, second = batcher.submit("a"), batcher.submit("a")
+    first.cancel()
+    assert await second == "A"
+    handler.hold()
+    third, fourth = batcher.submit("b"), batcher.submit("b")
+    await asyncio.sleep(2.0)
+    fourth.cancel()
+    await turns()
+    assert handler.calls[-1].outcome is None
+    handler.release()
+    assert await third == "B"
+    assert batcher.statistics().cancelled == 2
+
+
+async def test_an_item_goes_with_the_last_of_its_callers() -> None:
+    handler, batcher = shouting(max_latency=1.0)
+    for ticket in [batcher.submit("a"), batcher.submit("a")]:
+        ticket.cancel()
+    assert await batcher.submit("b") == "B"
+    assert handler.items == ["b"]
+
+
+async def test_a_handler_is_cancelled_when_all_callers_of_all_its_items_are() -> None:
+    handler, batcher = shouting()
+    handler.hold()
+    tickets = [batcher.submit(item) for item in ("a", "a", "b")]
+    await turns()
+    for ticket in tickets:
+        ticket.cancel()
+    await turns()
+    assert handler.calls[0].outcome == "cancelled"
+
+
+async def test_each_caller_gets_an_exception_of_its_own() -> None:
+    async def fail(items: list[str]) -> list[str]:
+        raise ValueError("no")
+
+    batcher = Batcher(fail, dedupe=str.lower)
+    errors = await asyncio.gather(*map(batcher.submit, "aAa"), return_exceptions=True)
+    assert [type(error) for error in errors] == [ValueError] * 3
+    assert len({id(error) for error in errors}) == 3
+
+
+async def test_an_exception_in_its_place_is_raised_to_all_callers_of_that_item() -> None:
+    async def fail_one(items: list[str]) -> list[str | Exception]:
+        return [ValueError(item) if item == "a" else item for item in items]
+
+    batcher = Batcher(fail_one, dedupe=str.lower)
+    a, b, c = await asyncio.gather(*map(batcher.submit, "abA"), return_exceptions=True)
+    assert (repr(a), b, repr(c)) == ("ValueError('a')", "b", "ValueError('a')")
+    assert a is not c
+
+
+async def test_deadlines_are_each_callers_own() -> None:
+    _handler, batcher = shouting(max_latency=1.0, timeout=10.0)
+    patient, hasty = batcher.submit("a"), batcher.submit("a", timeout=0.5)
+    with pytest.raises(BatchTimeoutError, match=r"timeout of 0\.5 s while it was queued"):
+        await hasty
+    assert await patient == "A"
+    assert (batcher.statistics().late, batcher.statistics().completed) == (1, 1)
+
+
+async def test_a_caller_is_late_while_another_still_waits_in_flight() -> None:
+    handler, batcher = shouting()
+    handler.hold()
+    patient, hasty = batcher.submit("a"), batcher.submit("a", timeout=0.5)
+    with pytest.raises(BatchTimeoutError, match="while it was in flight"):
+        await hasty
+    handler.release()
+    assert await patient == "A"
+
+
+async def test_submit_many_shares_within_itself_and_with_others() -> None:
+    handler, batcher = shouting()
+    one = batcher.submit("a")
+    assert await batcher.submit_many(["a", "b", "B", "c"]) == ["A", "B", "B", "C"]
+    assert await one == "A"
+    assert handler.items == ["a", "b", "c"]
+
+
+async def test_cancelling_submit_many_leaves_those_who_share_with_it() -> None:
+    handler, batcher = shouting(max_latency=1.0)
+    many, one = batcher.submit_many(["a", "a", "b"]), batcher.submit("a")
+    many.cancel()
+    assert await one == "A"
+    assert handler.items == ["a"]
+    assert batcher.statistics().cancelled == 3
+
+
+async def test_items_of_different_keys_are_not_equal() -> None:
+    handler, batcher = shouting(key=str.isupper)
+    await asyncio.gather(*map(batcher.submit, "aAaA"))
+    assert [call.items for call in handler.calls] == [("a",), ("A",)]
+
+
+async def test_those_who_join_need_no_admission() -> None:
+    _handler, batcher = shouting(capacity=1)
+    tickets = [batcher.submit(item) for item in ("a", "b", "b")]
+    now = batcher.statistics()
+    assert (now.in_flight, now.queued, now.waiting, now.joined) == (1, 0, 1, 1)
+    assert await asyncio.gather(*tickets) == ["A", "B", "B"]
+
+
+async def test_those_who_join_count_where_items_are_rejected() -> None:
+    _handler, batcher = shouting(capacity=2, overflow="reject")
+    tickets = [batcher.submit("a"), batcher.submit("a")]
+    with pytest.raises(CapacityError):
+        batcher.submit("a")
+    await asyncio.gather(*tickets)
+
+
+async def test_dropping_an_item_fails_all_its_callers() -> None:
+    _handler, batcher = shouting(capacity=2, overflow="drop_oldest", max_latency=HOUR)
+    first, second, third = (batcher.submit(item) for item in "aab")
+    batcher.flush()
+    assert await third == "B"
+    for ticket in (first, second):
+        with pytest.raises(CapacityError):
+            await ticket
+    assert batcher.statistics().dropped == 2
+
+
+async def test_a_dedupe_that_raises_raises_in_submit_and_hurts_nobody_else() -> None:
+    batcher: Batcher[Any, Any] = Batcher(RecordingHandler(), dedupe=lambda item: item.key)
+    with pytest.raises(AttributeError):
+        batcher.submit("a")
+    assert batcher.statistics().submitted == 0
+
+
+async def test_closing_in_time_gives_up_every_caller() -> None:
+    handler, batcher = shouting()
+    handler.hold()
+    tickets = [batcher.submit(item) for item in "aab"]
+    await turns()
+    assert await batcher.aclose(timeout=1.0) == 3
+    outcomes = await asyncio.gather(*tickets, return_exceptions=True)
+    assert {type(outcome).__name__ for outcome in outcomes} == {"BatcherClosedError"}
+
+
+actions = st.lists(
+    st.tuples(st.sampled_from("abcd"), st.sampled_from([None, 0.0, 0.5, 1.5]), st.integers(0, 3)),
+    max_size=40,
+)
+
+
+@given(actions=actions, size=st.integers(1, 3), latency=st.sampled_from([0.0, 1.0]))
+def test_every_caller_gets_its_own_answer_or_its_cancellation(
+    actions: list[tuple[str, float | None, int]], size: int, latency: float
+) -> None:
+    """Each action is an item, when its caller gives up, and a pause in halves of a second."""
+
+    async def handler(items: list[str]) -> list[str]:
+        assert len(set(items)) == len(items) <= size
+        await asyncio.sleep(0.75)
+        return [item.upper() for item in items]
+
+    async def call(batcher: Batcher[str, str], item: str, patience: float | None) -> str:
+        try:
+            async with asyncio.timeout(patience):
+                return await batcher.submit(item)
+        except TimeoutError:
+            return "gone"
+
+    async def main() -> None:
+        batcher = Batcher(handler, dedupe=str, max_batch_size=size, max_latency=latency)
+        tasks = []
+        for item, patience, pause in actions:
+            tasks.append(asyncio.create_task(call(batcher, item, patience)))
+            await asyncio.sleep(pause / 2)
+        for (item, patience, _), answer in zip(actions, await asyncio.gather(*tasks), strict=True):
+            assert answer == item.upper() or (answer == "gone" and patience is not None)
+        await batcher.aclose()
+        end = batcher.statistics()
+        assert end.submitted == end.completed + end.cancelled
+        assert (end.queued, end.joined, end.in_flight) == (0, 0, 0)
+
+    run(main)
