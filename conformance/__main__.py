@@ -1,15 +1,13 @@
 """The command line: which probes are put to which libraries, and where the report goes."""
 
 import argparse
-import math
 import signal
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from conformance.environments import CACHE, ROOT, title_of
-from conformance.peers import NAMES, OURS
+from conformance import arguments as read
+from conformance.environments import CACHE, ROOT
+from conformance.peers import NAMES, OURS, adapter_of
 from conformance.probes import PROBES
 from conformance.report import report
 from conformance.results import Result, Setting, examine, say
@@ -35,54 +33,12 @@ A report of some peers or some probes is printed, unless --output says where it 
 The status is 0 if microbatch passed all that was put to it, 1 if it did not."""
 
 
-def names(kind: str, known: Sequence[str], text: str) -> list[str]:
-    """Read names with commas between; give them in the order of the known ones."""
-    given = [name.strip() for name in text.split(",") if name.strip()]
-    for name in given:
-        if name not in known:
-            raise argparse.ArgumentTypeError(
-                f"there is no {kind} {name!r}; there are {', '.join(known)}"
-            )
-    if not given:
-        raise argparse.ArgumentTypeError(f"must name at least one {kind}, got {text!r}")
-    return [name for name in known if name in given]
-
-
-def peers(text: str) -> list[str]:
-    """Read names of libraries."""
-    return names("peer", NAMES, text)
-
-
-def probes(text: str) -> list[str]:
-    """Read names of probes."""
-    return names("probe", [*PROBES], text)
-
-
-def seconds(text: str) -> float:
-    """Read a length of time."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a number of seconds > 0, got {text!r}")
-    return value
-
-
-def output(text: str) -> Path:
-    """Read the path of a file that can be written, before anything takes time."""
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"must be a file in a folder that exists, got {text!r}")
-    return path
-
-
 def parser() -> argparse.ArgumentParser:
     """Say what can be asked for."""
     listed = "\n".join(
         [
             "peers:",
-            *(f"  {name:<20}{title_of(name)}" for name in NAMES),
+            *(f"  {name:<20}{adapter_of(name).title}" for name in NAMES),
             "\nprobes:",
             *(f"  {name:<20}{probe.expects}" for name, probe in PROBES.items()),
         ]
@@ -93,14 +49,17 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{listed}\n\n{EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--peers", type=peers, metavar="A,B", help="only these libraries")
-    made.add_argument("--probes", type=probes, metavar="X,Y", help="only these probes")
+    made.add_argument("--peers", type=read.peers, metavar="A,B", help="only these libraries")
+    made.add_argument("--probes", type=read.probes, metavar="X,Y", help="only these probes")
     made.add_argument(
-        "--output", type=output, metavar="FILE", help=f"default: {PAGE.relative_to(ROOT)}"
+        "--output",
+        type=read.output,
+        metavar="FILE",
+        help="default: docs/explanation/conformance.md",
     )
     made.add_argument(
         "--timeout",
-        type=seconds,
+        type=read.seconds,
         default=LIMIT,
         metavar="S",
         help=f"seconds after which a probe is killed (default: {LIMIT:g})",
@@ -114,13 +73,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what was asked for; give the exit status."""
     given = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, stop)  # so that it ends what it has started, as Ctrl-C does
     chosen = given.probes or [*PROBES]
     results = [
         examine(name, chosen, limit=given.timeout, fresh=given.fresh, tell=say)
         for name in given.peers or NAMES
     ]
-    page = report(results, chosen, Setting.here(), PROG, given.timeout)
+    page = report(results, chosen, Setting.here(), command(given), given.timeout)
     where = given.output or (None if given.peers or given.probes else PAGE)
     if where:
         where.write_text(page, encoding="utf-8")
@@ -128,6 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         print(page, end="")
     return status(results)
+
+
+def command(given: argparse.Namespace) -> str:
+    """Give the command that makes the same report again."""
+    words = [PROG]
+    for option in ("peers", "probes"):
+        if chosen := getattr(given, option):
+            words += [f"--{option}", ",".join(chosen)]
+    return " ".join(words)
 
 
 def status(results: Sequence[Result]) -> int:
@@ -147,6 +114,7 @@ def stop(*_: object) -> NoReturn:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)  # so that it ends what it has started, as Ctrl-C does
     try:
         raise SystemExit(main())
     except KeyboardInterrupt:

@@ -1,7 +1,8 @@
 """What the probes know of a library: make a batcher, and submit one item."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias
 
 Handler: TypeAlias = Callable[[list[Any]], Awaitable[list[Any]]]
@@ -41,7 +42,7 @@ class Adapter:
     """It is told to have one handler call under way at once; if not, it can't be."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Which of OPTIONS its constructor takes."""
-    bare: ClassVar[dict[str, Any]] = {}
+    bare: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """What its constructor takes to do nothing but batch, for benchmarks."""
 
     submit: Callable[[Any], Awaitable[Any]]

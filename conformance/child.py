@@ -3,8 +3,6 @@
 import asyncio
 import importlib
 import json
-import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -42,6 +40,5 @@ def probe(peer: str, name: str) -> Finding:
 
 def main(peer: str, name: str = "") -> None:
     """Put a probe to the library that the module ``peer`` adapts; without one say its version."""
-    work: Callable[[], object] = lambda: asdict(probe(peer, name)) if name else say_version(peer)
-    print("\n" + json.dumps(work()))
-    sys.stdout.flush()
+    answer = asdict(probe(peer, name)) if name else say_version(peer)
+    print("\n" + json.dumps(answer))

@@ -5,9 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from conformance.adapter import Adapter
 from conformance.execution import execute
-from conformance.peers import OURS, load, module_of
+from conformance.peers import OURS, adapter_of
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".conformance"
@@ -28,7 +27,7 @@ def prepare(name: str, *, fresh: bool) -> str:
     Raises:
         InstallationError: it could not be installed; the message is what pip printed.
     """
-    library = load(module_of(name))
+    library = adapter_of(name)
     folder = CACHE / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
     wanted = " ".join(library.install or (library.distribution,))
     mark = folder / "installed.txt"
@@ -69,13 +68,3 @@ def must(*command: str) -> None:
         raise InstallationError(f"it took longer than {INSTALL_LIMIT:g} seconds")
     if done.code:
         raise InstallationError(done.reason)
-
-
-def title_of(name: str) -> str:
-    """Give what the report calls a library."""
-    return adapter_of(name).title
-
-
-def adapter_of(name: str) -> type[Adapter]:
-    """Give the adapter of a library, by the library's short name."""
-    return load(module_of(name))

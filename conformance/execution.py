@@ -1,5 +1,6 @@
 """Run a command for so long and no longer, and leave nothing of it."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -28,7 +29,7 @@ def execute(command: list[str], limit: float) -> Done:
     When this is left, also by an exception such as KeyboardInterrupt, the command has ended, and
     so have the processes that it started.
     """
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -36,26 +37,21 @@ def execute(command: list[str], limit: float) -> Done:
         text=True,
         errors="replace",
         start_new_session=True,  # a group of its own, to be killed as one
-    )
-    try:
-        output, errors = process.communicate(timeout=limit)
-        code: int | None = process.returncode
-    except subprocess.TimeoutExpired:
-        kill(process)
-        output, errors = process.communicate()
-        code = None
-    finally:
-        kill(process)
-        process.wait()
-    return Done(code, output, errors)
+    ) as process:
+        try:
+            output, errors = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            kill(process)
+            return Done(None, *process.communicate())
+        finally:
+            kill(process)
+    return Done(process.returncode, output, errors)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
     """Kill a process, and its group where there are groups."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
         if os.name == "posix":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             process.kill()
-    except ProcessLookupError:
-        pass

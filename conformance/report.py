@@ -6,7 +6,7 @@ from conformance.finding import PATIENCE
 from conformance.probes import PROBES
 from conformance.results import Result, Setting
 
-MARKS = {"pass": "✓", "fail": "✗", "not offered": "–"}
+MARKS = {"pass": "✓", "fail": "✗", "not offered": "○"}
 
 HEAD = """\
 # Conformance
@@ -18,7 +18,8 @@ nothing in it is edited by hand.
 - Made by `{command}`
 - {python}, {machine}, {date}
 - Each probe runs in a process of its own, on asyncio's own event loop. A caller that has no outcome
-  after {patience:g} seconds counts as a hang, and so does a process that is killed after {limit:g} seconds.
+  after {patience:g} seconds counts as a hang, and so does a process that is killed after
+  {limit:g} seconds.
 
 The expectations are those that microbatch was built for. Other libraries may have had other aims,
 and a library that lacks what a probe asks for does not fail it.
@@ -45,7 +46,7 @@ def report(
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-LEGEND = "✓ as expected, ✗ not as expected, – the library has nothing like it."
+LEGEND = "✓ as expected, ✗ not as expected, ○ the library has nothing like it."
 
 
 def libraries(results: Iterable[Result]) -> str:
@@ -55,7 +56,7 @@ def libraries(results: Iterable[Result]) -> str:
         [
             [
                 result.title,
-                "–" if result.missing else result.version,
+                "-" if result.missing else result.version,
                 f"left out: {result.missing}" if result.missing else result.note,
             ]
             for result in results
@@ -76,11 +77,12 @@ def marks(results: Sequence[Result], probes: Iterable[str]) -> str:
 def seen(name: str, results: Sequence[Result]) -> str:
     """Tell what one probe does and expects, and what it saw; libraries of one kind share a line."""
     probe = PROBES[name]
-    groups: dict[str, list[str]] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
     for result in results:
         finding = result.findings[name]
-        groups.setdefault(f"{MARKS[finding.verdict]} {plain(finding.seen)}", []).append(result.title)
-    lines = [f"- {what}: {', '.join(who)}" for what, who in groups.items()]
+        what = (MARKS[finding.verdict], plain(finding.seen))
+        groups.setdefault(what, []).append(result.title)
+    lines = [f"- {mark} {', '.join(who)}: {what}" for (mark, what), who in groups.items()]
     return "\n".join(
         [f"### {name}", "", probe.does, f"Expected: {lowered(probe.expects)}", "", *lines]
     )
@@ -98,7 +100,9 @@ def plain(text: str) -> str:
     return text
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, centred: int = 0) -> str:
-    """Give a Markdown table, with its last columns centred."""
-    rules = ["---"] * (len(header) - centred) + [":---:"] * centred
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, centred: int = 0, right: int = 0
+) -> str:
+    """Give a Markdown table, with its last columns centred or set to the right."""
+    rules = ["---"] * (len(header) - centred - right) + [":---:"] * centred + ["---:"] * right
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rules, *rows))

@@ -49,9 +49,7 @@ class Setting:
         )
 
 
-def examine(
-    name: str, probes: Iterable[str], *, limit: float, fresh: bool, tell: Tell
-) -> Result:
+def examine(name: str, probes: Iterable[str], *, limit: float, fresh: bool, tell: Tell) -> Result:
     """Install a library, and put probes to it, each in a process of its own."""
     module = module_of(name)
     library = load(module)

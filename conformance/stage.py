@@ -10,10 +10,17 @@ WAIT = 0.02
 """Seconds that a batcher waits for companions where a probe has no wish of its own."""
 
 
-class Recorder:
-    """A handler that answers, and remembers its calls; or raises, as long as it has an error."""
+class HandlerNeverRan(Exception):
+    """Say that a library never called the handler that a probe waits for."""
 
-    def __init__(self, *, seconds: float = 0.0, error: BaseException | None = None) -> None:
+
+class Recorder:
+    """A handler that answers, and remembers its calls.
+
+    As long as ``error`` is set, each call raises a new one of its kind.
+    """
+
+    def __init__(self, *, seconds: float = 0.0, error: type[BaseException] | None = None) -> None:
         self.calls: list[list[int]] = []
         self.seconds = seconds
         self.error = error
@@ -23,7 +30,7 @@ class Recorder:
         if self.seconds:
             await asyncio.sleep(self.seconds)
         if self.error is not None:
-            raise self.error
+            raise self.error("poison")
         return [answer(item) for item in items]
 
     @property
@@ -53,8 +60,11 @@ class Held(Recorder):
 
     async def running(self) -> None:
         """Wait until the handler runs with all that goes into its first batch."""
-        async with asyncio.timeout(PATIENCE):
-            await self.started.wait()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.started.wait()
+        except TimeoutError:
+            raise HandlerNeverRan from None
 
 
 def call(batcher: Adapter, *items: int) -> dict[int, "asyncio.Task[Any]"]:

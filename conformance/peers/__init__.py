@@ -24,6 +24,11 @@ def load(module: str) -> type[Adapter]:
     return peer
 
 
+def adapter_of(name: str) -> type[Adapter]:
+    """Give the adapter of one library, by the library's short name."""
+    return load(module_of(name))
+
+
 def module_of(name: str) -> str:
     """Give the module that adapts a library."""
     return f"{__name__}.{name}"

@@ -1,6 +1,7 @@
 """aiodataloader: a DataLoader; it dispatches on the next trip through the loop, and caches."""
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 from conformance.adapter import Adapter, Handler
@@ -14,7 +15,7 @@ class Peer(Adapter):
     lingers = False
     bounded = False
     options = frozenset({"key"})
-    bare = {"cache": False}
+    bare = MappingProxyType({"cache": False})
 
     def __init__(
         self,

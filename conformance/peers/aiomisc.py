@@ -18,4 +18,4 @@ class Peer(Adapter):
         async def handle(*items: Any) -> list[Any]:
             return await handler([*items])
 
-        self.submit = aggregate(leeway_ms=wait * 1000, max_count=size)(handle)
+        self.submit = aggregate(leeway_ms=max(wait * 1000, 0.001), max_count=size)(handle)

@@ -10,7 +10,9 @@ class Peer(Adapter):
     distribution = "smartbatch"
     install = ("--no-deps", "smartbatch")
     module = "smartbatch"
-    note = "installed without its dependencies (torch, FastAPI), which `smartbatch.batch` never imports"
+    note = (
+        "installed without its dependencies (torch, FastAPI): `smartbatch.batch` needs none of them"
+    )
 
     def __init__(self, handler: Handler, *, size: int, wait: float) -> None:
         from smartbatch import batch

@@ -15,7 +15,7 @@ from conformance.stage import WAIT, Recorder, call
     "Every caller gets a ValueError, each an object of its own.",
 )
 async def handler_raises(library: type[Adapter]) -> Finding:
-    batcher = library(Recorder(error=ValueError("poison")), size=3, wait=WAIT)
+    batcher = library(Recorder(error=ValueError), size=3, wait=WAIT)
     callers = call(batcher, 1, 2, 3)
     seen = await outcomes(callers)
     if set(seen) != {"ValueError"}:
@@ -30,7 +30,7 @@ async def handler_raises(library: type[Adapter]) -> Finding:
     "The next item is answered.",
 )
 async def next_after_failure(library: type[Adapter]) -> Finding:
-    handler = Recorder(error=ValueError("poison"))
+    handler = Recorder(error=ValueError)
     batcher = library(handler, size=3, wait=WAIT)
     await outcomes(call(batcher, 1, 2, 3))
     handler.error = None
@@ -43,12 +43,14 @@ async def next_after_failure(library: type[Adapter]) -> Finding:
     "Every caller gets an error that is no CancelledError, and the next item is answered.",
 )
 async def handler_cancels(library: type[Adapter]) -> Finding:
-    handler = Recorder(error=asyncio.CancelledError())
+    handler = Recorder(error=asyncio.CancelledError)
     batcher = library(handler, size=3, wait=WAIT)
     seen = await outcomes(call(batcher, 1, 2, 3))
     handler.error = None
     after = await outcomes(call(batcher, 4))
-    return judge(all_failed(seen) and all_answered(after), f"{tell(seen)}; next item: {tell(after)}")
+    return judge(
+        all_failed(seen) and all_answered(after), f"{tell(seen)}; next item: {tell(after)}"
+    )
 
 
 @probe(
@@ -98,16 +100,24 @@ async def one_function_raises(library: type[Adapter], option: str) -> Finding:
     """Have one of the functions raise."""
     make: Callable[..., Adapter] = library
     handler: Handler = Recorder()
-    batcher = make(handler, size=3, wait=WAIT, **{option: raise_for_two})
+    function = {"key": key_of, "weigh": weight_of}[option]
+    batcher = make(handler, size=3, wait=WAIT, **{option: function})
     first, second, third = await outcomes(call(batcher, 1, 2, 3))
     after = await outcomes(call(batcher, 4))
     good = second == "ValueError" and all_answered([first, third, *after])
-    name = "key" if option == "key" else "size"
-    return judge(good, f"{name}: its caller {second}, others {tell([first, third])}, next {after[0]}")
+    name = {"key": "key", "weigh": "size"}[option]
+    return judge(
+        good, f"{name}: its caller {second}, others {tell([first, third])}, next {after[0]}"
+    )
 
 
-def raise_for_two(item: int) -> int:
-    """Be a key or a size, but for one item."""
+def key_of(item: int) -> int:
+    """Give each item a key of its own, but raise for one."""
     if item == 2:
         raise ValueError("poison")
-    return 1
+    return item
+
+
+def weight_of(item: int) -> int:
+    """Give each item the weight of one, but raise for one."""
+    return key_of(item) // item

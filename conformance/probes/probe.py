@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from conformance.adapter import Adapter, NotOffered
 from conformance.finding import Finding
+from conformance.stage import HandlerNeverRan
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 """Run a coroutine on a new loop, as ``asyncio.run`` does."""
@@ -30,11 +31,13 @@ class Probe:
                 finding = self.function(library, run)
         except NotOffered as reason:
             finding = Finding("not offered", str(reason))
+        except HandlerNeverRan:
+            finding = Finding("fail", "the handler never ran")
         return finding  # type: ignore[no-any-return]
 
 
 def probe(does: str, expects: str) -> Callable[[Callable[..., Any]], Probe]:
-    """Make a probe of a function of a library, or, if it is no coroutine function, of it and Run."""
+    """Make a probe of a coroutine function of a library, or of a function of it and Run."""
 
     def decorate(function: Callable[..., Any]) -> Probe:
         return Probe(function.__name__.replace("_", "-"), does, expects, function)
