@@ -4,7 +4,7 @@ PYTHONS ?= python3 python3.13 python3.12 python3.11
 SOURCES := pyproject.toml setup.py README.md $(shell find microbatch -type f -not -name '*.pyc')
 NOX := .venv-nox/bin/nox
 
-.PHONY: help demo test lint types docs bench clean
+.PHONY: help demo test lint types docs bench conformance clean
 
 help:
 	@echo "make demo    see it work: installs into .venv and runs the demonstration"
@@ -13,6 +13,7 @@ help:
 	@echo "make types   run mypy, pyright and stubtest"
 	@echo "make docs    build the documentation and run its code"
 	@echo "make bench   run the benchmarks on each Python found"
+	@echo "make conformance  put failure probes to microbatch and its peers (needs a package index)"
 	@echo "make clean   remove all that these made"
 
 demo: .venv/.installed
@@ -21,11 +22,11 @@ demo: .venv/.installed
 test: $(NOX)
 	$(NOX) -s tests coverage
 
-lint types docs bench: $(NOX)
+lint types docs bench conformance: $(NOX)
 	$(NOX) -s $@
 
 clean:
-	rm -rf .venv .venv-nox .nox build dist *.egg-info site .coverage .coverage.*
+	rm -rf .venv .venv-nox .nox .conformance build dist *.egg-info site .coverage .coverage.*
 	rm -rf .benchmarks .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -exec rm -rf {} +
 

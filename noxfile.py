@@ -145,6 +145,12 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Put the failure probes to microbatch and its peers; write the page about it."""
+    session.run("python", "-m", "conformance", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     """Run the demonstration from the built wheel."""
     install_wheel(session, "demo")
