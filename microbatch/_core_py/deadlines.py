@@ -5,10 +5,53 @@
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+from microbatch._core_py.leaving import Leaving
+from microbatch._core_py.sharing import Shared
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import Ticket
+
+if TYPE_CHECKING:
+    from microbatch._core_py.lanes import Lane
+
+
+def next_deadline(lane: "Lane") -> float:
+    """Say when the next item of a lane is late; infinity where none will be."""
+    return min(lane._own_deadlines.earliest(), *map(earliest, homes(lane)))
+
+
+def take_late(lane: "Lane", leaving: Leaving, now: float) -> None:
+    """Take what has passed its deadline: by where it stands, and then those out of line."""
+    for home in list(homes(lane)):
+        leaving.take(late_of(home, now))
+    while lane._own_deadlines.earliest() <= now:
+        leaving.take(lane._own_deadlines.pop()._slots)
+
+
+def retime(lane: "Lane") -> None:
+    """Give the tickets without a timeout of their own the one that is in force now."""
+    tickets = {each: None for home in homes(lane) for each in tickets_of(home)}
+    for ticket in tickets:
+        if not ticket._own_timeout:
+            ticket.deadline = ticket.submitted + lane._timeout
+    lane._own_deadlines.replace(sorted(tickets, key=lambda ticket: ticket.submitted))
+
+
+def homes(lane: "Lane") -> Iterator[Slots]:
+    """Give the rows of slots where items may become late."""
+    yield lane._queue
+    yield from (flight for flight in lane._flights if not flight._counted)
+
+
+def tickets_of(home: Slots) -> Iterator[Ticket]:
+    """Give the callers' tickets that have items there, some of them more than once."""
+    for slot in home._here():
+        if isinstance(slot.ticket, Shared):
+            yield from (each.ticket for each in slot.ticket.riders._here())
+        else:
+            yield slot.ticket
 
 
 def late_of(home: Slots, now: float) -> list[Slot]:
@@ -65,3 +108,13 @@ class OwnDeadlines:
     def pop(self) -> Ticket:
         """Take out the ticket that comes first."""
         return heapq.heappop(self._heap)[2]
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raise TypeError or ValueError for what is no timeout."""
+    if timeout is None or timeout is ...:
+        return
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be > 0, got {timeout!r}")

@@ -78,10 +78,13 @@ class Flight(Slots):
         return True
 
     def part(self, start: int, stop: int) -> "Flight":
-        """Move what is awaited of these places into a flight of its own, which departed with it."""
+        """Move what is awaited of these places into a flight of its own, which departed with it.
+
+        It is of the same group, and the same batch: leave_group() wants but one of the two.
+        """
         part = new_flight(self._lane)
         part.departed, part.reason, part._counted = self.departed, self.reason, self._counted
-        part.group = self.group
+        part.group, part._rises = self.group, self._rises
         for slot in list(self._slots)[max(start, 0) : stop]:
             if slot.home is self:
                 part.weight += slot.weight
@@ -128,12 +131,6 @@ class Flight(Slots):
         slot.vacate()
         shared.settle(make, bool(self._counted))
 
-    @property
-    def _callers(self) -> int:
-        """How many callers' items are in it, where some share theirs."""
-        tickets = [slot.ticket for slot in self._here()]
-        return sum(each.count if isinstance(each, Shared) else 1 for each in tickets)
-
     def _land(self) -> None:
         self.alive = 0
         if self in self._lane._flights:
@@ -152,6 +149,12 @@ def of(
     if isinstance(value, BaseException):
         return RAISED, individual(value)
     return RETURNED, value
+
+
+def callers(home: Slots) -> int:
+    """Count the callers' items in a row of slots, where some share theirs."""
+    tickets = [slot.ticket for slot in home._here()]
+    return sum(each.count if isinstance(each, Shared) else 1 for each in tickets)
 
 
 def new_flight(lane: "Lane") -> Flight:

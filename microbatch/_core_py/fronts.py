@@ -64,7 +64,7 @@ class Front:
     ) -> Ticket:
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         lane = self.router.find_lane()
-        if lane._overflow == "wait" and lane.unsettled >= lane._capacity and not lane.closed:
+        if lane._overflow == "wait" and lane.crowded and not lane.closed:
             lane._refuse(1)
         return lane._push(self._whole(item), timeout, weight, key, priority)
 

@@ -4,14 +4,22 @@
 # pyright: reportPrivateUsage=false
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import EllipsisType
 from typing import Any
 
-from microbatch._core_py.deadlines import OwnDeadlines, earliest, late_of
+from microbatch._core_py.deadlines import (
+    OwnDeadlines,
+    check_timeout,
+    next_deadline,
+    retime,
+    take_late,
+)
+from microbatch._core_py.dropping import drop_for
 from microbatch._core_py.flights import Flight, new_flight
-from microbatch._core_py.groups import Group, Groups, Traits
-from microbatch._core_py.sharing import Riders, Shared
+from microbatch._core_py.grouping import Groups, Traits
+from microbatch._core_py.groups import Group
+from microbatch._core_py.leaving import Leaving
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import (
     CANCELLED,
@@ -93,6 +101,8 @@ class Lane:
         max_batch_weight: float | None = None,
     ) -> None:
         """Set the options that matter for single items; what is unsettled obeys them too."""
+        if self._groups is not None:
+            self._groups._admit()  # by the capacity so far: what is admitted stays so
         self._batch_size, self._latency, self._overflow = max_batch_size, max_latency, overflow
         self._capacity = math.inf if capacity is None else capacity
         self._batch_weight = math.inf if max_batch_weight is None else max_batch_weight
@@ -103,17 +113,8 @@ class Lane:
     def _set_timeout(self, timeout: float) -> None:
         changed, self._timeout = timeout != self._timeout, timeout
         if changed and self.unsettled:
-            self._retime()
-
-    def _retime(self) -> None:
-        """Give the tickets without a timeout of their own the one that is in force now."""
-        homes = (self._queue, *(flight for flight in self._flights if not flight._counted))
-        tickets = {each: None for home in homes for each in tickets_of(home)}
-        for ticket in tickets:
-            if not ticket._own_timeout:
-                ticket.deadline = ticket.submitted + self._timeout
-        self._own_deadlines.replace(tickets)
-        self._arm(self._next_deadline())
+            retime(self)
+            self._arm(next_deadline(self))
 
     def group(
         self,
@@ -131,6 +132,8 @@ class Lane:
         Called at most once, before the first item. ``ageing`` is how many seconds of waiting make
         up for one step of priority. A batch is taken by next_group() and take_group() then.
         """
+        if self._groups is not None or self._live:
+            raise RuntimeError("a lane must be grouped once, and before its first item")
         groups = self._groups = Groups(self)
         groups._key, groups._weigh, groups._priority = key, weigh, priority
         groups._ranked, groups._ageing = priority is not None, ageing
@@ -204,7 +207,7 @@ class Lane:
         """Refuse ``count`` new items, or drop the oldest queued ones for them, or neither."""
         try:
             self._refuse_when_closed(count)
-            self._drop_for(count)
+            drop_for(self, count)
         except BaseException:
             if traits is not None:
                 self._grouped()._refuse(traits)
@@ -215,31 +218,12 @@ class Lane:
             self.rejected += count
             raise BatcherClosedError(f"batcher {self.name!r} is closed")
 
-    def _drop_for(self, count: int) -> None:
-        excess = self.unsettled + count - self._capacity
-        if excess <= 0 or self._overflow == "wait":
-            return
-        # What waits for admission may exceed the capacity; that is not for these to make up for.
-        excess = min(excess, count)
-        if self._overflow == "reject" or excess > self._live:
-            self._refuse(count)
-        self._drop_oldest(int(excess))
-
     def _refuse(self, count: int) -> None:
         self.rejected += count
         raise CapacityError(
             f"batcher {self.name!r} has no room for {count} more: "
             f"capacity is {self._capacity}, {self.unsettled} items are unsettled"
         )
-
-    def _drop_oldest(self, count: int) -> None:
-        oldest = self._take_live(count)
-        oldest._counted = "dropped"
-        self.dropped += oldest._callers
-        self._flights.append(oldest)
-        self._tidy()
-        oldest.fail(self.dropped_error)
-        self.wake_soon()
 
     def dropped_error(self, _: Any) -> CapacityError:
         """Make the exception of an item that is dropped for a newer one."""
@@ -250,6 +234,8 @@ class Lane:
     def _enqueue(self, ticket: Ticket, items: list[Any], traits: list[Traits] | None) -> None:
         if len(self._queue._slots) > 2 * self._live + 16:  # most of it has gone elsewhere
             self._queue._squeeze()
+        self.submitted += len(items)
+        self.unsettled += len(items)
         if traits is None:
             slots = [Slot(ticket, item, place, self._queue) for place, item in enumerate(items)]
             self._queue._slots.extend(slots)
@@ -258,21 +244,20 @@ class Lane:
         else:
             ticket._slots = self._grouped()._stand(ticket, items, traits)
         self._accepted(ticket, len(items))
+        self._tidy()
 
     def _accepted(self, ticket: Ticket, count: int) -> None:
-        """Count the new items, and see to it that somebody looks at them in time."""
-        self.submitted += count
-        self.unsettled += count
+        """See to it that somebody looks at the new items in time."""
         if ticket._own_deadline and ticket.deadline < math.inf:
             self._own_deadlines.add(ticket)
         if self.unsettled == count and self._hold is not None:
             self._held = self._hold()
         due, when = False, ticket.deadline
         if self._groups is not None:
-            due, company = self._groups._look()
-            when = min(when, company)
+            due = self._groups._look()
+            when = min(when, self._groups._company())
         elif self.slot_free and self.queued:
-            due = self.queued >= self._batch_size or self.unsettled >= self._capacity
+            due = self.queued >= self._batch_size or self.crowded
             if self._latency > 0:
                 when = min(when, ticket.submitted + self._latency)
             elif not due:
@@ -300,7 +285,18 @@ class Lane:
 
     @property
     def _beyond(self) -> int:
-        return int(min(max(self.unsettled - self.joined - self._capacity, 0), self._live))
+        return int(min(max(self._load - self._capacity, 0), self._live))
+
+    @property
+    def _load(self) -> int:
+        """How many unsettled items there are, equal ones that are handled together as one."""
+        return self.unsettled - self.joined
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more could be admitted, so that to wait for company is pointless."""
+        load = self._load if self._overflow == "wait" else self.unsettled
+        return load >= self._capacity
 
     @property
     def oldest(self) -> float:
@@ -315,13 +311,19 @@ class Lane:
 
     def take(self, limit: int) -> Flight:
         """Take the oldest queued items, at most ``limit``, into a flight."""
-        return self._depart(self._take_live(min(limit, self.queued)))
+        flight, count = new_flight(self), min(limit, self.queued)
+        while flight.size < count:
+            self._move(self._queue._pop(), flight)
+        flight.weight = float(flight.size)
+        return self._depart(flight)
 
     def next_group(self, before: float, anyway: bool) -> Group | None:
         """Give the group to take from next; None where all should wait.
 
-        It is the first, by rank, of those that are full, or heavy, or whose oldest item was
-        submitted ``before``; or with ``anyway`` another, the one with the oldest item.
+        It is the first of those that are full, or heavy, or whose oldest item was submitted by
+        ``before``, or of all where the latency is 0: the one whose first item has the lowest rank,
+        or was admitted before the others of that rank. With ``anyway`` it may be another, then the
+        one with the oldest item.
         """
         return self._grouped()._next(before, anyway)
 
@@ -345,13 +347,6 @@ class Lane:
         if self._groups is not None:
             self._groups._tidy()
 
-    def _take_live(self, count: int) -> Flight:
-        flight = new_flight(self)
-        while flight.size < count and self._live:
-            self._queue._skip_holes()
-            self._move(self._queue._slots.popleft(), flight)
-        return flight
-
     def _move(self, slot: Slot, flight: Flight) -> None:
         """Give a slot a new home."""
         if slot.home is self._queue:
@@ -365,51 +360,12 @@ class Lane:
         if not isinstance(slot.ticket, Many):
             slot.ticket._state = IN_FLIGHT
 
-    def _give_up(self, slots: list[Slot], flight: Flight, hit: list[Flight]) -> None:
-        """Move slots out of wherever they are; ``hit`` collects the flights they were in."""
-        for slot in slots:
-            home = slot.home
-            self._move(slot, flight)
-            if isinstance(home, Flight):
-                if home._counted == "late":  # and now it comes to another end
-                    self.late -= 1
-                elif home._counted == "dropped":
-                    self.dropped -= 1
-                self._lose(home, hit)
-            elif isinstance(home, Riders):
-                self._leave(home.shared, hit)
-
-    def _lose(self, flight: Flight, hit: list[Flight]) -> None:
-        flight.alive -= 1
-        if flight not in hit:
-            hit.append(flight)
-        if flight.alive == 0:
-            flight._land()
-
-    def _leave(self, shared: Shared, hit: list[Flight]) -> None:
-        """Take one caller from a shared item, which is given up with the last."""
-        others = shared.leave()
-        slot = shared.slot
-        assert slot is not None
-        home = slot.home
-        if isinstance(home, Flight):
-            if home._counted == "dropped":
-                self.dropped -= 1
-            if others and home not in hit:
-                hit.append(home)
-        if others or home is None:  # or it is being settled
-            return
-        self._move(slot, new_flight(self))
-        slot.vacate()
-        shared.give_up()
-        if isinstance(home, Flight):
-            self._lose(home, hit)
-
     def take_all(self) -> Flight:
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
         every = new_flight(self)
+        leaving = Leaving(self, every, every)
         for home in (self._queue, *self._flights):
-            self._give_up(list(home._here()), every, [])
+            leaving.take(list(home._here()))
         self._flights.append(every)
         self._tidy()
         return every
@@ -435,26 +391,21 @@ class Lane:
             self._waker.add(ticket)
 
     def _cancel(self, ticket: Ticket, message: Any) -> None:
-        given_up, hit = new_flight(self), list[Flight]()
+        given_up = new_flight(self)
+        leaving = Leaving(self, given_up, given_up)
         some_waited = self.waiting > 0
-        slots = [slot for slot in ticket._slots if slot.home is not None]
-        self._give_up(slots, given_up, hit)
-        for slot in slots:
-            slot.vacate()
-        self.unsettled -= len(slots)
-        self.cancelled += len(slots)
+        leaving.take(ticket._slots)
+        self.unsettled -= given_up.size
+        self.cancelled += given_up.size
         ticket._value = message
         self._finish(ticket, CANCELLED)
-        self._tidy()
         if some_waited and self.slot_free:  # and may have been admitted now
             self._due_soon()
         self.wake_soon()
-        self._tell_abandoned(hit)
-
-    def _tell_abandoned(self, hit: list[Flight]) -> None:
-        for flight in hit:
-            if flight.alive == 0:
-                self._on_abandoned(flight)
+        self._tidy()
+        leaving.tell_abandoned()
+        for slot in given_up._here():
+            slot.vacate()
 
     # -------------------------------------------------------------------------------- deadlines
     def take_late(self) -> tuple[Flight, Flight, list[Flight]]:
@@ -462,38 +413,23 @@ class Lane:
 
         The first two are for the owner to settle; until then their items count as late.
         """
-        now = self._clock() + RESOLUTION
-        queued, in_flight, hit = new_flight(self), new_flight(self), list[Flight]()
-        self._give_up(late_of(self._queue, now), queued, hit)
-        for flight in self._flights.copy():
-            if not flight._counted:
-                self._give_up(late_of(flight, now), in_flight, hit)
-        while self._own_deadlines.earliest() <= now:
-            for slot in self._own_deadlines.pop()._slots:
-                if slot.home is not None:
-                    self._give_up([slot], queued if self._is_queued(slot) else in_flight, hit)
-        self._tidy()
-        for flight in (queued, in_flight):
+        if self._groups is not None:
+            self._groups._admit()  # what is admitted stays so, whoever leaves
+        leaving = Leaving(self, new_flight(self), new_flight(self))
+        take_late(self, leaving, self._clock() + RESOLUTION)
+        for flight in (leaving.queued, leaving.in_flight):
             flight._counted = "late"
             self.late += flight.size
             if flight.size:
                 self._flights.append(flight)
-        self._tell_abandoned(hit)
-        return queued, in_flight, hit
-
-    def _is_queued(self, slot: Slot) -> bool:
-        if isinstance(slot.home, Riders) and slot.home.shared.slot is not None:
-            slot = slot.home.shared.slot
-        return slot.home is self._queue
+        self._tidy()
+        leaving.tell_abandoned()
+        return leaving.queued, leaving.in_flight, leaving.hit
 
     @property
     def overdue(self) -> bool:
         """Tell whether take_late() would take anything."""
-        return self._next_deadline() <= self._clock() + RESOLUTION
-
-    def _next_deadline(self) -> float:
-        homes = (self._queue, *(flight for flight in self._flights if not flight._counted))
-        return min(self._own_deadlines.earliest(), *map(earliest, homes))
+        return next_deadline(self) <= self._clock() + RESOLUTION
 
     # ------------------------------------------------------------------------------------ timer
     def _arm(self, when: float) -> None:
@@ -519,7 +455,7 @@ class Lane:
         if self.unsettled == 0:
             self._rest()
             return
-        self._arm(self._next_deadline())
+        self._arm(next_deadline(self))
         if self._groups is not None:
             self._arm(self._groups._company())
         elif self.slot_free and self.queued:
@@ -547,22 +483,3 @@ class Lane:
         An exit request that one of them raises goes on to the caller; the others are called soon.
         """
         self._waker.run()
-
-
-def tickets_of(home: Slots) -> Iterator[Ticket]:
-    """Give the callers' tickets that have items there, some of them more than once."""
-    for slot in home._here():
-        if isinstance(slot.ticket, Shared):
-            yield from (each.ticket for each in slot.ticket.riders._here())
-        else:
-            yield slot.ticket
-
-
-def check_timeout(timeout: Any) -> None:
-    """Raise TypeError or ValueError for what is no timeout."""
-    if timeout is None or timeout is ...:
-        return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be > 0, got {timeout!r}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microbatch._core_py.slots import Slot, Slots
-from microbatch._core_py.tickets import CANCELLED, IN_FLIGHT, QUEUED, RETURNED, Many, Ticket
+from microbatch._core_py.tickets import IN_FLIGHT, QUEUED, RETURNED, Many, Ticket
 
 if TYPE_CHECKING:
     from microbatch._core_py.groups import Group
@@ -28,7 +28,7 @@ class Shared(Ticket):
     Nobody awaits it. It is given up with the last of its callers, and has no deadline but theirs.
     """
 
-    __slots__ = ("count", "group", "riders", "same", "slot")
+    __slots__ = ("count", "dropped", "group", "heir", "riders", "same", "slot")
 
     def _start_shared(self, lane: "Lane", group: "Group", same: Any) -> None:
         self._start(lane, None)
@@ -36,6 +36,8 @@ class Shared(Ticket):
         self.slot: Slot | None = None  # where it stands, once somebody is on board
         self.riders = Riders(self)
         self.count = 0  # of those on board
+        self.dropped = False  # so they are counted already
+        self.heir: Shared | None = None  # that takes callers in its stead
 
     @property
     def open(self) -> bool:
@@ -67,19 +69,19 @@ class Shared(Ticket):
 
     def depart(self) -> None:
         """Take no more callers; those on board are in flight."""
+        self._state = IN_FLIGHT
         for slot in self.riders._here():
             if not isinstance(slot.ticket, Many):
                 slot.ticket._state = IN_FLIGHT
 
-    def give_up(self) -> None:
-        """Come to an end without a result."""
-        self._state = CANCELLED
-        self.forget()
-
     def forget(self) -> None:
-        """Be found by no new caller."""
+        """Be found by no new caller; but the heir, if there is one."""
+        shared, heir = self.group.shared, self.heir
         try:
-            if self.group.shared.get(self.same) is self:
-                del self.group.shared[self.same]
+            if shared.get(self.same) is self:
+                if heir is not None and heir.open:
+                    shared[self.same] = heir
+                else:
+                    del shared[self.same]
         except Exception:  # whatever comparing does, the item goes on
             return

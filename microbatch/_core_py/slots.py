@@ -61,3 +61,8 @@ class Slots:
         """Forget the holes before the first slot."""
         while self._slots and self._slots[0].home is not self:
             self._slots.popleft()
+
+    def _pop(self) -> Slot:
+        """Take out the first slot."""
+        self._skip_holes()
+        return self._slots.popleft()

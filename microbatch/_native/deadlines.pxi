@@ -17,13 +17,13 @@ cdef class OwnDeadlines:
         heapq.heappush(self.heap, (ticket.deadline, self.number, ticket))
         return 0
 
-    cdef int replace(self, set tickets) except -1:
+    cdef int replace(self, list tickets) except -1:
         """Take in these for those that stand here; their deadlines have changed."""
         cdef Ticket ticket
         for entry in self.heap:
             self.live -= (<Ticket> entry[2]).state <= IN_FLIGHT
         self.heap = []
-        for ticket in sorted(tickets, key=submission_of):
+        for ticket in tickets:
             if ticket.own_deadline and ticket.deadline != INFINITY:
                 self.add(ticket)
         return 0
@@ -39,6 +39,65 @@ cdef class OwnDeadlines:
 
 def submission_of(Ticket ticket):
     return ticket.submitted
+
+
+cdef double next_deadline(Lane lane):
+    """Say when the next item of a lane is late; infinity where none will be."""
+    cdef Flight flight
+    cdef double when = INFINITY
+    if lane.timeout == INFINITY and not lane.own_deadlines.heap:
+        return when
+    when = lane.own_deadlines.earliest()
+    if lane.groups is not None and lane.groups.dedupe is not None:
+        return when                           # all are out of line
+    lane.queue.skip_holes()
+    when = min(when, earliest_of(lane.queue, True))
+    for flight in lane.flights:
+        if not flight.counted:
+            when = min(when, earliest_of(flight, flight.rises))
+    return when
+
+
+cdef int take_late(Lane lane, Leaving leaving, double now) except -1:
+    """Take what has passed its deadline: by where it stands, and then those out of line."""
+    cdef Flight flight
+    lane.live -= move_late(lane, lane.queue, leaving.queued, now, True)
+    for flight in leaving.flights:
+        if not flight.counted:
+            leaving.lose(flight, move_late(lane, flight, leaving.in_flight, now, flight.rises))
+    while lane.own_deadlines.earliest() <= now:
+        leaving.take(lane.own_deadlines.pop())
+    return 0
+
+
+cdef int retime(Lane lane) except -1:
+    """Give the tickets without a timeout of their own the one that is in force now."""
+    cdef dict tickets = tickets_of(lane.queue, {})
+    cdef Flight flight
+    cdef Ticket ticket
+    for flight in lane.flights[:]:
+        if not flight.counted:
+            tickets_of(flight, tickets)
+    for ticket in tickets:
+        if not ticket.own_timeout:
+            ticket.deadline = ticket.submitted + lane.timeout
+    lane.own_deadlines.replace(sorted(tickets, key=submission_of))
+    return 0
+
+
+cdef dict tickets_of(Slots source, dict tickets):
+    """Add the callers' tickets that have items there."""
+    cdef size_t place
+    cdef Slot *slot
+    for place in range(source.head, source.tail):
+        slot = source.at(place)
+        if slot.ticket == NULL:
+            continue
+        if slot.index == SHARED:
+            tickets_of((<Shared> slot.ticket).riders, tickets)
+        else:
+            tickets[<Ticket> slot.ticket] = None
+    return tickets
 
 
 cdef Py_ssize_t move_late(

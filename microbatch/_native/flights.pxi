@@ -111,20 +111,6 @@ cdef class Flight(Slots):
                 self.lane.settle(slot, RAISED, error, self.counted)
         self.land()
 
-    cdef inline double weight_of(self, size_t place) noexcept:
-        return 1.0 if self.traits == NULL else self.traits[place].weight
-
-    cdef Py_ssize_t callers(self) noexcept:
-        """Count the callers' items in it, where some share theirs."""
-        cdef Py_ssize_t count = 0
-        cdef size_t place
-        for place in range(self.tail):
-            if self.ring[place].ticket != NULL:
-                count += 1
-                if self.ring[place].index == SHARED:
-                    count += (<Shared> self.ring[place].ticket).count - 1
-        return count
-
     cdef int land(self) except -1:
         self.alive = 0
         self.head = self.tail             # nothing but holes

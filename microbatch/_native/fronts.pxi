@@ -60,7 +60,7 @@ cdef class Front:
     def submit_nowait(self, item, *, timeout=..., weight=..., key=..., priority=...):
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         cdef Lane lane = self.router.here()
-        if lane.unsettled >= lane.capacity and lane.overflow == WAIT and not lane.closed:
+        if lane.overflow == WAIT and lane.is_crowded() and not lane.closed:
             lane.refuse(1)
         return push(lane, self.whole(item), timeout, weight, key, priority)
 

@@ -26,6 +26,7 @@ cdef class Lane:
     cdef readonly Py_ssize_t unsettled
     cdef readonly Py_ssize_t joined   # of these, how many are handled with an equal one
     cdef Groups groups                # None: items stand in line
+    cdef list settling                # the shared items that are being settled just now
 
     cdef object held, timer
     cdef double armed
@@ -47,7 +48,7 @@ cdef class Lane:
         self.cancelled_error, self.invalid_state_error = cancelled_error, invalid_state_error
         self.waker = new_waker(self, call_soon, on_callback_error, done_future)
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
-        self.queue, self.flights = Slots.__new__(Slots), []
+        self.queue, self.flights, self.settling = Slots.__new__(Slots), [], []
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
         self.armed = self.timeout = self.batch_weight = INFINITY
@@ -57,6 +58,8 @@ cdef class Lane:
         max_batch_weight=None,
     ):
         cdef double seconds = INFINITY if timeout is None else timeout
+        if self.groups is not None:
+            self.groups.admit()           # by the capacity so far: what is admitted stays so
         self.batch_size, self.latency = max_batch_size, max_latency
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
         self.batch_weight = INFINITY if max_batch_weight is None else max_batch_weight
@@ -65,7 +68,8 @@ cdef class Lane:
             self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
         changed, self.timeout = seconds != self.timeout, seconds
         if changed and self.unsettled:
-            self.retime()
+            retime(self)
+            self.arm(next_deadline(self))
         if self.groups is not None:
             self.groups.reconsider()
 
@@ -73,19 +77,14 @@ cdef class Lane:
         self, *, key=None, weigh=None, priority=None, dedupe=None, bint refuse_overweight=False,
         double ageing=1.0, max_batches_per_key=None,
     ):
-        cdef Groups groups = self.open_groups()
+        if self.groups is not None or self.live:
+            raise RuntimeError("a lane must be grouped once, and before its first item")
+        cdef Groups groups = self.group_items()
         groups.key, groups.weigh, groups.priority, groups.dedupe = key, weigh, priority, dedupe
         groups.ranked, groups.ageing = priority is not None, ageing
         groups.refuses_overweight = refuse_overweight
         if max_batches_per_key is not None:
             groups.most_per_key = max_batches_per_key
-
-    cdef Groups open_groups(self):
-        self.groups = new_groups(self)
-        self.queue.wide = True
-        self.queue.resize(self.queue.mask + 1 if self.queue.ring != NULL else 16)
-        self.queue.lane = self
-        return self.groups
 
     @property
     def grouped(self):
@@ -140,8 +139,10 @@ cdef class Lane:
         self.start(ticket, timeout)
         if asked.shared is not None:
             ticket.own_deadline = True
+            self.groups.renew(asked)
         self.groups.stand(ticket, item, -1, asked)
         self.accepted(ticket, 1)
+        self.tidy()
         return ticket
 
     cdef int refuse_early(self, Py_ssize_t count, object weight) except -1:
@@ -153,8 +154,15 @@ cdef class Lane:
 
     cdef Groups group_items(self):
         """Have items stand in groups; those queued already have no key, and weigh nothing much."""
+        cdef Groups groups
+        cdef Group group
         if self.groups is None:
-            self.open_groups().take_over()
+            groups = new_groups(self)
+            group = groups.new_group(None)
+            if self.groups is None:           # still, whatever finalizers did
+                self.queue.widen(self)
+                self.groups = groups
+                groups.take_over(group)
         return self.groups
 
     cdef Many push_many(
@@ -201,9 +209,12 @@ cdef class Lane:
         cdef Py_ssize_t index, count = len(items)
         if self.groups.dedupe is not None:
             many.own_deadline = True
+            self.groups.renew_all(every)
+        self.queue.reserve(count)
         for index in range(count):
             self.groups.stand(many, items[index], index, <Asked> every[index])
         self.accepted(many, count)
+        self.tidy()
         return 0
 
     cdef inline int start(self, Ticket ticket, object timeout) except -1:
@@ -232,7 +243,7 @@ cdef class Lane:
         elif self.slot_free:
             queued = self.count_queued()
             if queued:
-                due = queued >= self.batch_size or self.unsettled >= self.capacity
+                due = queued >= self.batch_size or self.is_crowded()
                 if self.latency > 0.0:
                     when = min(when, ticket.submitted + self.latency)
                 elif not due:
@@ -253,11 +264,7 @@ cdef class Lane:
         if self.closed:
             self.rejected += count
             raise BatcherClosedError(f"batcher {self.name!r} is closed")
-        # What waits for admission may exceed the capacity; that is not for these to make up for.
-        cdef Py_ssize_t excess = min(count, self.unsettled + count - self.capacity)
-        if self.overflow == REJECT or excess > self.live:
-            self.refuse(count)
-        self.drop_oldest(excess)
+        drop_for(self, count)
         return 0
 
     cdef int refuse(self, Py_ssize_t count) except -1:
@@ -266,16 +273,6 @@ cdef class Lane:
             f"batcher {self.name!r} has no room for {count} more: "
             f"capacity is {self.capacity}, {self.unsettled} items are unsettled"
         )
-
-    cdef int drop_oldest(self, Py_ssize_t count) except -1:
-        cdef Flight oldest = self.take_live(count)
-        oldest.counted = DROPPED
-        self.dropped += oldest.callers()
-        self.flights.append(oldest)
-        self.tidy()
-        oldest.fail(self.dropped_error)
-        self.waker.soon()
-        return 0
 
     def dropped_error(self, Ticket ticket):
         return CapacityError(
@@ -302,6 +299,16 @@ cdef class Lane:
         if load <= self.capacity:
             return 0
         return min(load - self.capacity, self.live)
+
+    @property
+    def crowded(self):
+        return self.is_crowded()
+
+    cdef inline bint is_crowded(self) noexcept:
+        """Tell whether nothing more could be admitted."""
+        if self.overflow == WAIT:
+            return self.unsettled - self.joined >= self.capacity
+        return self.unsettled >= self.capacity
 
     @property
     def oldest(self):
@@ -351,6 +358,7 @@ cdef class Lane:
             if queue.at(queue.head - 1).ticket != NULL:
                 self.move(queue, queue.head - 1, flight)
         self.live -= count
+        flight.weight = flight.size
         if self.live == 0 and self.queue.mask >= 4096:
             self.queue.resize(16)
         return flight
@@ -359,7 +367,7 @@ cdef class Lane:
         """Hand a slot over to a flight; where it was, a hole stays."""
         cdef Slot *target = flight.append()
         cdef Slot *slot = source.at(place)
-        if flight.wide:
+        if self.groups is not None:
             self.move_trait(source, place & source.mask, flight)
         target[0] = slot[0]
         target.submitted = (<Ticket> slot.ticket).submitted
@@ -373,10 +381,9 @@ cdef class Lane:
         return 0
 
     cdef int move_trait(self, Slots source, size_t place, Flight flight) except -1:
-        cdef Trait *trait = &flight.traits[flight.tail - 1]
-        trait.group, trait.weight = NULL, 1.0
-        if source.traits != NULL:
-            trait.weight = source.traits[place].weight
+        if flight.traits != NULL:
+            flight.traits[flight.tail - 1].group = NULL
+            flight.traits[flight.tail - 1].weight = source.weight_of(place)
         if source is self.queue:
             self.groups.left(place)
         return 0
@@ -414,118 +421,20 @@ cdef class Lane:
         return 0
 
     cdef int cancel(self, Ticket ticket, object message) except -1:
-        cdef Flight given_up = new_flight(self, 1)
+        cdef Leaving leaving = new_leaving(self, False)
         cdef bint some_waited = self.live > self.count_queued()
-        cdef list hit = []
         if ticket.state > IN_FLIGHT:          # a finalizer came first
             return 0
-        self.extract(ticket, given_up, given_up, hit)
-        self.unsettled -= given_up.size
-        self.cancelled += given_up.size
+        leaving.take(ticket)
+        self.unsettled -= leaving.queued.size
+        self.cancelled += leaving.queued.size
         ticket.value = message
         self.finish(ticket, CANCELLED)
-        self.tidy()
         if some_waited and self.slot_free:    # and may be admitted now
             self.soon_due()
         self.waker.soon()
-        self.tell_abandoned(hit)
-        return 0
-
-    cdef int extract(self, Ticket ticket, Flight queued, Flight in_flight, list hit) except -1:
-        """Move what is left of one ticket into ``queued`` and ``in_flight``, by where it is."""
-        cdef Flight flight
-        if isinstance(ticket, Many):
-            self.extract_many(<Many> ticket, queued, in_flight, hit)
-        elif isinstance(ticket, Rider) and (<Rider> ticket).shared is not None:
-            self.extract_rider(<Rider> ticket, queued, in_flight, hit)
-        elif ticket.flight is None:
-            self.move(self.queue, ticket.place, queued)
-            self.live -= 1
-        else:
-            flight = ticket.flight
-            self.move(flight, ticket.place, in_flight)
-            self.lose(flight, 1, hit)
-        return 0
-
-    cdef int extract_many(self, Many many, Flight queued, Flight in_flight, list hit) except -1:
-        cdef Flight flight
-        self.extract_shares(self.queue, many, queued, hit)
-        self.live -= self.move_all(self.queue, many, queued)
-        for flight in self.flights[:]:
-            self.extract_shares(flight, many, in_flight, hit)
-            self.lose(flight, self.move_all(flight, many, in_flight), hit)
-        return 0
-
-    cdef int extract_shares(self, Slots source, Many many, Flight target, list hit) except -1:
-        """Move what one ticket shares with others."""
-        cdef size_t place
-        cdef Shared shared
-        cdef Py_ssize_t count
-        if self.groups is None or self.groups.dedupe is None:
-            return 0
-        for place in range(source.head, source.tail):
-            if source.at(place).ticket != NULL and source.at(place).index == SHARED:
-                shared = <Shared> source.at(place).ticket
-                for count in range(self.move_all(shared.riders, many, target)):
-                    self.leave(shared, hit)
-        return 0
-
-    cdef int extract_rider(self, Rider rider, Flight queued, Flight in_flight, list hit) except -1:
-        cdef Shared shared = rider.shared
-        rider.shared = None
-        self.move(shared.riders, rider.place, queued if shared.flight is None else in_flight)
-        self.leave(shared, hit)
-        return 0
-
-    cdef int leave(self, Shared shared, list hit) except -1:
-        """Take one caller from a shared item, which is given up with the last."""
-        cdef Flight given_up = new_flight(self, 1), flight = shared.flight
-        cdef bint others = shared.leave()
-        if flight is not None:
-            if flight.counted == DROPPED:
-                self.dropped -= 1
-            if flight not in hit:
-                hit.append(flight)
-        if others or shared.state > IN_FLIGHT:    # or it is being settled
-            return 0
-        if flight is None:
-            self.move(self.queue, shared.place, given_up)
-            self.live -= 1
-        else:
-            self.move(flight, shared.place, given_up)
-            flight.alive -= 1
-            if flight.alive == 0:
-                flight.land()
-        shared.state, shared.flight = CANCELLED, None
-        return 0
-
-    cdef Py_ssize_t move_all(self, Slots source, Ticket ticket, Flight target) except -1:
-        cdef size_t place
-        cdef Py_ssize_t before = target.size
-        for place in range(source.head, source.tail):
-            if source.at(place).ticket == <PyObject *> ticket:
-                self.move(source, place, target)
-        return target.size - before
-
-    cdef int lose(self, Flight flight, Py_ssize_t count, list hit) except -1:
-        if count == 0:
-            return 0
-        if flight not in hit:
-            hit.append(flight)
-        if flight.counted == LATE:    # and now they come to another end
-            self.late -= count
-        elif flight.counted == DROPPED:
-            self.dropped -= count
-        flight.alive -= count
-        if flight.alive == 0:
-            flight.land()
-        return 0
-
-    cdef int tell_abandoned(self, list hit) except -1:
-        cdef Flight flight
-        for flight in hit:
-            if flight.alive == 0:
-                self.on_abandoned(flight)
+        self.tidy()
+        leaving.tell_abandoned()
         return 0
 
     # ---------------------------------------------------------------------------------- deadlines
@@ -534,73 +443,31 @@ cdef class Lane:
 
     def take_late(self):
         cdef double now = self.now() + RESOLUTION
-        cdef Flight queued = new_flight(self, 1), in_flight = new_flight(self, 1), flight
-        cdef list hit = []
-        self.live -= move_late(self, self.queue, queued, now, True)
-        for flight in self.flights[:]:
-            if not flight.counted:
-                self.lose(flight, move_late(self, flight, in_flight, now, flight.rises), hit)
-        while self.own_deadlines.earliest() <= now:
-            self.extract(self.own_deadlines.pop(), queued, in_flight, hit)
-        self.tidy()
-        for flight in (queued, in_flight):
+        cdef Leaving leaving = new_leaving(self, True)
+        cdef Flight flight
+        if self.groups is not None:
+            self.groups.admit()               # what is admitted stays so, whoever leaves
+        take_late(self, leaving, now)
+        for flight in (leaving.queued, leaving.in_flight):
             flight.counted = LATE
             self.late += flight.size
             if flight.size:
                 self.flights.append(flight)
-        self.tell_abandoned(hit)
-        return queued, in_flight, hit
+        self.tidy()
+        leaving.tell_abandoned()
+        return leaving.queued, leaving.in_flight, leaving.hit
 
     @property
     def overdue(self):
-        if self.timeout == INFINITY and not self.own_deadlines.heap:
-            return False
-        return self.next_deadline() <= self.now() + RESOLUTION
-
-    cdef double next_deadline(self):
-        cdef Flight flight
-        cdef double when = INFINITY
-        if self.timeout == INFINITY and not self.own_deadlines.heap:
-            return when
-        when = min(earliest_of(self.queue, True), self.own_deadlines.earliest())
-        for flight in self.flights:
-            if not flight.counted:
-                when = min(when, earliest_of(flight, flight.rises))
-        return when
-
-    cdef int retime(self) except -1:
-        """Give the tickets without a timeout of their own the one that is in force now."""
-        cdef set tickets = tickets_of(self.queue, set())
-        cdef Flight flight
-        cdef Ticket ticket
-        for flight in self.flights:
-            if not flight.counted:
-                tickets_of(flight, tickets)
-        for ticket in tickets:
-            if not ticket.own_timeout:
-                ticket.deadline = ticket.submitted + self.timeout
-        self.own_deadlines.replace(tickets)
-        self.arm(self.next_deadline())
-        return 0
+        return next_deadline(self) <= self.now() + RESOLUTION
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
-        cdef Flight every = new_flight(self, 1), flight
-        cdef list hit = []
-        self.live -= self.move_each(self.queue, every)
-        for flight in self.flights[:]:
-            self.lose(flight, self.move_each(flight, every), hit)
-        self.flights.append(every)
+        cdef Leaving leaving = new_leaving(self, False)
+        leaving.take_all()
+        self.flights.append(leaving.queued)
         self.tidy()
-        return every
-
-    cdef Py_ssize_t move_each(self, Slots source, Flight target) except -1:
-        cdef size_t place
-        cdef Py_ssize_t before = target.size
-        for place in range(source.head, source.tail):
-            if source.at(place).ticket != NULL:
-                self.move(source, place, target)
-        return target.size - before
+        return leaving.queued
 
     # -------------------------------------------------------------------------------------- timer
     cdef inline int arm(self, double when) except -1:
@@ -627,7 +494,7 @@ cdef class Lane:
         if self.unsettled == 0:
             self.rest()
             return
-        self.arm(self.next_deadline())
+        self.arm(next_deadline(self))
         if self.groups is not None:
             self.arm(self.groups.company())
         elif self.slot_free and self.count_queued():
@@ -652,18 +519,3 @@ cdef class Lane:
 
     def wake_soon(self):
         self.waker.soon()
-
-
-cdef set tickets_of(Slots source, set tickets):
-    """Add the callers' tickets that have items there."""
-    cdef size_t place
-    cdef Slot *slot
-    for place in range(source.head, source.tail):
-        slot = source.at(place)
-        if slot.ticket == NULL:
-            continue
-        if slot.index == SHARED:
-            tickets_of((<Shared> slot.ticket).riders, tickets)
-        else:
-            tickets.add(<Ticket> slot.ticket)
-    return tickets

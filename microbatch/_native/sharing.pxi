@@ -24,6 +24,8 @@ cdef class Shared(Ticket):
     cdef Slots riders
     cdef Py_ssize_t count             # of those on board
     cdef bint stands                  # whether it is queued, or was
+    cdef bint dropped                 # so its callers are counted already
+    cdef Shared heir                  # that takes callers in its stead
 
     cdef int board(self, Ticket ticket, object item, Py_ssize_t index) except -1:
         """Take one caller's item on board."""
@@ -55,10 +57,14 @@ cdef class Shared(Ticket):
         return 0
 
     cdef int forget(self) except -1:
-        """Be found by no new caller."""
+        """Be found by no new caller; but the heir, if there is one."""
+        cdef dict shared = self.group.shared
         try:
-            if self.group.shared.get(self.same) is self:
-                del self.group.shared[self.same]
+            if shared.get(self.same) is self:
+                if self.heir is not None and self.heir.state == QUEUED:
+                    shared[self.same] = self.heir
+                else:
+                    del shared[self.same]
         except Exception:                 # whatever comparing does, the item goes on
             pass
         return 0
@@ -79,13 +85,25 @@ cdef int settle_shared(
     """Settle every caller's item with a value, or with an exception of its own."""
     cdef Shared shared = <Shared> slot.ticket
     cdef object item = <object> slot.item     # to let go of last
-    cdef Slot *rider
-    cdef State state
-    cdef size_t place
+    cdef list settling = shared.lane.settling
+    settling.append(shared)
     Py_DECREF(shared)
     Py_DECREF(item)
     slot.ticket = slot.item = NULL
     shared.state, shared.flight = RETURNED, None
+    try:
+        settle_riders(shared, value, individual, make_error, counted)
+    finally:
+        settling.remove(shared)
+    return 0
+
+
+cdef int settle_riders(
+    Shared shared, object value, object individual, object make_error, bint counted
+) except -1:
+    cdef Slot *rider
+    cdef State state
+    cdef size_t place
     for place in range(shared.riders.head, shared.riders.tail):
         rider = shared.riders.at(place)
         if rider.ticket == NULL:

@@ -94,6 +94,16 @@ cdef class Slots:
             self.lane.groups.relink()
         return 0
 
+    cdef int widen(self, Lane lane) except -1:
+        """Become the queue of a lane whose items stand in groups."""
+        self.wide = True
+        self.resize(self.mask + 1 if self.ring != NULL else 16)
+        self.lane = lane
+        return 0
+
+    cdef inline double weight_of(self, size_t place) noexcept:
+        return 1.0 if self.traits == NULL else self.traits[place & self.mask].weight
+
     cdef inline void skip_holes(self) noexcept:
         while self.head != self.tail and self.at(self.head).ticket == NULL:
             self.head += 1
