@@ -10,9 +10,10 @@ of every public name; ``_core_py`` says the same in plain Python, each part in a
 
 cimport cython
 from cpython.exc cimport PyErr_SetObject
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject, visitproc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.string cimport memcpy
 from types import GenericAlias
 
 import heapq
@@ -96,6 +97,7 @@ include "_native/slots.pxi"
 include "_native/tickets.pxi"
 include "_native/flights.pxi"
 include "_native/deadlines.pxi"
+include "_native/histograms.pxi"
 include "_native/waking.pxi"
 include "_native/lanes.pxi"
 include "_native/fronts.pxi"

@@ -13,6 +13,7 @@ __all__ = [
     "CallableFront",
     "Flight",
     "Front",
+    "Histogram",
     "Lane",
     "Router",
     "Ticket",
@@ -32,12 +33,22 @@ def choose(wanted: str) -> str:
 CORE = choose(os.environ.get("MICROBATCH_CORE", "auto"))
 
 if TYPE_CHECKING or CORE == "cython":
-    from microbatch._core import CallableFront, Flight, Front, Lane, Router, Ticket, TimerDescriptor
+    from microbatch._core import (
+        CallableFront,
+        Flight,
+        Front,
+        Histogram,
+        Lane,
+        Router,
+        Ticket,
+        TimerDescriptor,
+    )
 else:
     from microbatch._core_py import (
         CallableFront,
         Flight,
         Front,
+        Histogram,
         Lane,
         Router,
         Ticket,

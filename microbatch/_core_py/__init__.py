@@ -4,14 +4,15 @@ The two have the same names and the same behaviour, and one test suite. This one
 specification, the oracle of the tests, and what runs where nothing was compiled. Each module has
 its pair in ``_native/``::
 
-    slots      Slot, Slots: items, where they are, and in which order
-    tickets    Ticket, Many: what callers get for one item, and for many
-    flights    Flight: the items of one handler call
-    deadlines  OwnDeadlines: those of tickets with a timeout of their own, out of line
-    waking     Waker: the callbacks of settled tickets
-    lanes      Lane: the queue, and all of the above, of one batcher on one loop
-    fronts     Router, Front, CallableFront: what items are submitted to
-    timer      TimerDescriptor: for short waits
+    slots       Slot, Slots: items, where they are, and in which order
+    tickets     Ticket, Many: what callers get for one item, and for many
+    flights     Flight: the items of one handler call
+    deadlines   OwnDeadlines: those of tickets with a timeout of their own, out of line
+    histograms  Histogram, Measures: what a lane measures of its items and batches
+    waking      Waker: the callbacks of settled tickets
+    lanes       Lane: the queue, and all of the above, of one batcher on one loop
+    fronts      Router, Front, CallableFront: what items are submitted to
+    timer       TimerDescriptor: for short waits
 
 An item lives in a *slot*, whose *home* is one of the lane's rows of slots: the queue, or a flight.
 Moving it is a matter of telling the slot its new home; the old home passes over slots that are not
@@ -23,8 +24,18 @@ says when something is due, and its owner decides what to do about it.
 
 from microbatch._core_py.flights import Flight
 from microbatch._core_py.fronts import CallableFront, Front, Router
+from microbatch._core_py.histograms import Histogram
 from microbatch._core_py.lanes import Lane
 from microbatch._core_py.tickets import Ticket
 from microbatch._core_py.timer import TimerDescriptor
 
-__all__ = ["CallableFront", "Flight", "Front", "Lane", "Router", "Ticket", "TimerDescriptor"]
+__all__ = [
+    "CallableFront",
+    "Flight",
+    "Front",
+    "Histogram",
+    "Lane",
+    "Router",
+    "Ticket",
+    "TimerDescriptor",
+]

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Callable
+from contextvars import Context
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ class Flight(Slots):
     """Be the items of one handler call, from taking them to settling the last.
 
     Made by a lane. ``size`` counts the items that were taken, ``alive`` those that were not given
-    up since (0 once it has landed), and ``departed`` is when they were taken. ``task`` and
-    ``reason`` are the owner's to use.
+    up since (0 once it has landed), and ``failed`` those that got an exception, in a part of it
+    too. ``departed`` is when they were taken, and ``ended`` when their handler call ended, 0
+    before. ``task`` and ``reason`` are the owner's to use.
     """
 
     def __class_getitem__(cls, parameters: Any) -> GenericAlias:
@@ -29,10 +31,13 @@ class Flight(Slots):
         super().__init__()
         self.size = 0
         self.alive = 0
+        self.failed = 0
         self.departed = 0.0
+        self.ended = 0.0
         self.task: Any = None
         self.reason: Any = None
         self._lane: Lane
+        self._whole: Flight | None = None  # what it is a part of
         self._counted = ""  # "late" or "dropped" already, so not once more when they are settled
 
     @property
@@ -46,9 +51,20 @@ class Flight(Slots):
         return [self.departed - slot.submitted for slot in self._slots]
 
     @property
+    def contexts(self) -> list[Context | None]:
+        """The context of each item's submission; None where it is settled, or none was captured."""
+        here = (slot.ticket if slot.home is self else None for slot in self._slots)
+        return [None if ticket is None else ticket._captured for ticket in here]
+
+    @property
     def awaited(self) -> tuple[int, ...]:
         """The places of the items that are neither settled nor given up."""
         return tuple(place for place, slot in enumerate(self._slots) if slot.home is self)
+
+    def end(self) -> None:
+        """Measure the handler call, which has ended just now."""
+        self.ended = self._lane._clock()
+        self._lane.measures.handler_time.add(self.ended - self.departed)
 
     def settle(
         self, place: int, value: Any, individual: Callable[[BaseException], BaseException]
@@ -73,6 +89,7 @@ class Flight(Slots):
     def part(self, start: int, stop: int) -> "Flight":
         """Move what is awaited of these places into a flight of its own, which departed with it."""
         part = new_flight(self._lane)
+        part._whole = self._whole or self
         part.departed, part.reason, part._counted = self.departed, self.reason, self._counted
         for slot in list(self._slots)[max(start, 0) : stop]:
             if slot.home is self:
@@ -112,6 +129,7 @@ class Flight(Slots):
     def _settle(self, slot: Slot, state: str, value: Any) -> None:
         # Making the exception may have run code that cancelled the ticket.
         if slot.home is self:
+            (self._whole or self).failed += state == RAISED
             self._lane._settle(slot, state, value, bool(self._counted))
 
     def _land(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from microbatch._core_py.deadlines import OwnDeadlines, earliest, late_of
 from microbatch._core_py.flights import Flight, new_flight
+from microbatch._core_py.histograms import Measures
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import (
     CANCELLED,
@@ -64,6 +65,7 @@ class Lane:
         self.late = self.rejected = self.dropped = 0
         self.unsettled = 0
         self.slot_free = False
+        self.measures = Measures()
         self._clock, self._call_soon, self._call_at = clock, call_soon, call_at
         self._on_due, self._on_abandoned, self._on_idle = on_due, on_abandoned, on_idle
         self._cancelled_error, self._invalid_state_error = cancelled_error, invalid_state_error
@@ -85,11 +87,13 @@ class Lane:
         capacity: int | None,
         overflow: str,
         timeout: float | None,
+        capture: bool = False,
     ) -> None:
         """Set the options that matter for single items; once, before the first of them."""
         self._batch_size, self._latency, self._overflow = max_batch_size, max_latency, overflow
         self._capacity = math.inf if capacity is None else capacity
         self._timeout = math.inf if timeout is None else timeout
+        self._capture = capture
 
     def close(self) -> None:
         """Refuse new items from now on."""
@@ -217,6 +221,7 @@ class Lane:
         """Take the oldest queued items, at most ``limit``, into a flight."""
         flight = self._take_live(min(limit, self.queued))
         flight.departed = self._clock()
+        self.measures._departed(flight.waits, self._batch_size)
         self._flights.append(flight)
         return flight
 

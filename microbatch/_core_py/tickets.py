@@ -31,6 +31,7 @@ class Ticket:
     __slots__ = (
         "_asyncio_future_blocking",  # the mark of a future, and its handshake with a task
         "_callbacks",
+        "_captured",  # the context of the submission, where the lane captures it
         "_lane",
         "_own_deadline",  # set for this ticket alone, so it stands in the heap
         "_slots",
@@ -51,6 +52,7 @@ class Ticket:
         self._callbacks: list[tuple[Callable[[Any], object], Context]] = []
         self._slots: list[Slot] = []
         self._lane = lane
+        self._captured = copy_context() if lane._capture else None
         self._own_deadline = timeout is not ...
         self._state = QUEUED
         self._value: Any = None

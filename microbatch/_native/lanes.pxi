@@ -29,6 +29,8 @@ cdef class Lane:
     cdef double armed
     cdef bint due_scheduled
     cdef Waker waker
+    cdef readonly Measures measures
+    cdef bint capture                 # the context of each submission
 
     cdef readonly Py_ssize_t submitted, completed, failed, cancelled, late, rejected, dropped
 
@@ -48,14 +50,17 @@ cdef class Lane:
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
         self.armed = INFINITY
+        self.measures = Measures()
 
     def configure(
         self, *, Py_ssize_t max_batch_size, double max_latency, capacity, str overflow, timeout,
+        bint capture=False,
     ):
         self.batch_size, self.latency = max_batch_size, max_latency
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
         self.timeout = INFINITY if timeout is None else timeout
         self.overflow = OVERFLOW[overflow]
+        self.capture = capture
         if not self.closed:
             self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
 
@@ -110,6 +115,8 @@ cdef class Lane:
     cdef inline int start(self, Ticket ticket, object timeout) except -1:
         ticket.lane = self
         ticket.submitted = self.now()
+        if self.capture:
+            ticket.captured = PyContext_CopyCurrent()
         if timeout is UNSET:
             ticket.deadline = ticket.submitted + self.timeout
         else:
@@ -210,6 +217,7 @@ cdef class Lane:
     def take(self, Py_ssize_t limit):
         cdef Flight flight = self.take_live(min(limit, self.count_queued()))
         flight.departed = self.now()
+        self.measures.departed(flight, self.batch_size)
         self.flights.append(flight)
         return flight
 
