@@ -13,11 +13,14 @@ from microbatch.errors import (
     MicrobatchError,
     ResultCountError,
 )
+from microbatch.events import BatchDispatched, BatchEnded
 from microbatch.options import BatcherOptions, Options
-from microbatch.statistics import BatcherStatistics
+from microbatch.statistics import BatcherStatistics, Distribution
 
 __all__ = [
     "Batch",
+    "BatchDispatched",
+    "BatchEnded",
     "BatchError",
     "BatchTimeoutError",
     "Batched",
@@ -26,6 +29,7 @@ __all__ = [
     "BatcherOptions",
     "BatcherStatistics",
     "CapacityError",
+    "Distribution",
     "HandlerCancelledError",
     "MicrobatchError",
     "Options",

@@ -1,7 +1,7 @@
 """What a handler may ask about the batch that it is serving."""
 
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Batch:
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
     """The places of the items that nobody awaits any more."""
+    contexts: tuple[Context | None, ...] = field(repr=False)
+    """The context that each item was submitted in, where the option ``capture_context`` asks for
+    it and the item is not settled; else None."""
 
 
 class Serving(NamedTuple):
@@ -65,4 +68,5 @@ def current_batch() -> Batch:
         waits=tuple(flight.waits),
         attempt=served.attempt,
         abandoned=tuple(sorted({*range(flight.size)}.difference(flight.awaited))),
+        contexts=tuple(flight.contexts),
     )

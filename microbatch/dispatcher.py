@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from microbatch._select import Flight, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
+from microbatch.observing import Observing, wants_contexts
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
@@ -44,6 +45,7 @@ class Dispatcher:
         self.batches: Counter[str] = Counter()
         self._call = functools.partial(plain_call, handler)
         self._settling = Settling(name)
+        self.observing = Observing(loop, options, name)
         self._options = options
         self._name = name
         self._ordered = options.ordering == "ordered"
@@ -92,6 +94,7 @@ class Dispatcher:
             capacity=self._options.capacity,
             overflow=self._options.overflow,
             timeout=self._options.timeout,
+            capture=wants_contexts(self._options),
         )
 
     @property
@@ -142,12 +145,16 @@ class Dispatcher:
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
         try:
+            if self.observing.observer is not None:
+                self.observing.dispatched(flight, context)
             work = context.run(self._call, flight)
             task = self.loop.create_task(work, name=self._name, context=context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
+            flight.end()
             self._settling.error(flight, error)
             self._give_slot_back()
             self.lane.wake_soon()
+            self.observing.ended(flight, error, cancelled=False)
             if isinstance(error, Exception):
                 return
             raise
@@ -168,11 +175,12 @@ class Dispatcher:
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
         flight = self._running.pop(task)
+        flight.end()
         try:
             if self._ordered:
                 self._settle_in_order()
             else:
-                self._settle(flight, task)
+                self._conclude(flight, task)
         finally:
             self._give_slot_back()
             # The callers go first: what they submit now still joins the next batch, or makes it.
@@ -202,11 +210,18 @@ class Dispatcher:
     def _settle_in_order(self) -> None:
         while self._departed and self._departed[0].task.done():
             flight = self._departed.popleft()
-            self._settle(flight, flight.task)
+            self._conclude(flight, flight.task)
 
-    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
+    def _conclude(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
+        error = self._settle(flight, task)
+        if error is not None or self.observing.observer is not None:
+            self.observing.ended(flight, error, cancelled=task.cancelled())
+
+    def _settle(
+        self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
+    ) -> BaseException | None:
         try:
-            self._settling.by_task(flight, task, name)
+            return self._settling.by_task(flight, task, name)
         finally:
             flight.task = None  # the task's context knows the flight
 

@@ -1,5 +1,6 @@
 """The options of a batcher, and every rule about them."""
 
+import inspect
 import math
 import operator
 import sys
@@ -7,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-__all__ = ["BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+from microbatch.events import BatchDispatched, BatchEnded
+
+__all__ = ["BatcherOptions", "Observer", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
+Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
@@ -29,6 +33,8 @@ class BatcherOptions(TypedDict, total=False):
     timeout: float | None
     timeout_policy: TimeoutPolicy
     cancel_abandoned: bool
+    observer: Observer | None
+    capture_context: bool
     name: str | None
 
 
@@ -58,8 +64,14 @@ class Options:
     cancelled; a callable: called with the late items, its results are theirs."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
+    observer: Observer | None = None
+    """Called with a BatchDispatched before each handler call, in the context that the handler will
+    run in, and with a BatchEnded after it. What it raises goes to the loop's exception handler."""
+    capture_context: bool = False
+    """The context of each submission is kept with the item, for ``current_batch().contexts`` and
+    the observer. One whose attribute ``captures_context`` is true has it so anyway."""
     name: str | None = None
-    """In errors and metrics; None: the handler's."""
+    """In logs, errors and metrics; None: the handler's."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -75,6 +87,8 @@ class Options:
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         flag("cancel_abandoned", self.cancel_abandoned)
+        plain_callable("observer", self.observer)
+        flag("capture_context", self.capture_context)
         text("name", self.name)
 
     @classmethod
@@ -137,6 +151,16 @@ def flag(name: str, value: object) -> None:
     """Raise TypeError unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def plain_callable(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is None, or can be called and then needs no ``await``."""
+    if value is None:
+        return
+    if not callable(value):
+        raise TypeError(f"{name} must be a callable or None, got {value!r}")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
+        raise TypeError(f"{name} must be called without await, got {value!r}")
 
 
 def text(name: str, value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib
 import math
@@ -25,6 +26,11 @@ WORDS = {
 }
 FIELDS = [field.name for field in dataclasses.fields(Options)]
 
+
+class CoroutineObserver:
+    async def __call__(self, event: object) -> None: ...
+
+
 BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be >= 1, got {value}")
       for name in COUNTS for value in (0, -1, -64)),
@@ -47,7 +53,11 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
+      for name in ("cancel_abandoned", "capture_context") for value in (0, 1, None, "yes")),
+    *(("observer", value, TypeError, f"observer must be a callable or None, got {value!r}")
+      for value in (0, "print", [print])),
+    *(("observer", value, TypeError, f"observer must be called without await, got {value!r}")
+      for value in (asyncio.sleep, CoroutineObserver())),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
       for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip

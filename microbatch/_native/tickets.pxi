@@ -21,7 +21,7 @@ cdef class Ticket:
     cdef readonly double submitted
     cdef public bint _asyncio_future_blocking
     cdef unsigned char state
-    cdef bint own_deadline        # set for this item alone, so it stands in the heap
+    cdef unsigned char own_deadline   # set for this item alone, so it stands in the heap
 
     __class_getitem__ = classmethod(GenericAlias)
 
