@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
@@ -37,8 +36,10 @@ class Observing:
         """Tell the observer, in the context of the handler call that is to come."""
         assert self.observer is not None
         self._contexts[flight] = context
-        event = BatchDispatched(self._name, self._limit, flight)
-        self._guarded("observer", context.run, self.observer, event)
+        try:
+            context.run(self.observer, BatchDispatched(self._name, self._limit, flight))
+        except Exception as error:
+            self._report("observer", error)
 
     def ended(self, flight: Flight[Any], error: BaseException | None, *, cancelled: bool) -> None:
         """Count, log and tell what became of a handler call; ``error`` is what its items got."""
@@ -49,25 +50,27 @@ class Observing:
         elif error is not None:
             outcome = "raised"
             self.failed_batches += 1
-            self._guarded("logging", self._log, flight, error)
+            self._log(flight, error)
         if self.observer is not None:
-            context = self._contexts.pop(flight)
             event = BatchEnded(self._name, self._limit, flight, outcome, error)
-            self._guarded("observer", context.run, self.observer, event)
+            try:
+                self._contexts.pop(flight).run(self.observer, event)
+            except Exception as raised:
+                self._report("observer", raised)
 
     def _log(self, flight: Flight[Any], error: BaseException) -> None:
-        log.warning(
-            "batch of %r failed: %d items, dispatched by %s, %s after %.6g s",
-            self._name,
-            flight.size,
-            flight.reason,
-            type(error).__qualname__,
-            flight.ended - flight.departed,
-        )
-
-    def _guarded(self, what: str, call: Callable[..., object], *arguments: object) -> None:
         try:
-            call(*arguments)
-        except Exception as error:
-            message = f"Exception in {what} of batcher {self._name!r}"
-            self._loop.call_exception_handler({"message": message, "exception": error})
+            log.warning(
+                "batch of %r failed: %d items, dispatched by %s, %s after %.6g s",
+                self._name,
+                flight.size,
+                flight.reason,
+                type(error).__qualname__,
+                flight.ended - flight.departed,
+            )
+        except Exception as raised:
+            self._report("logging", raised)
+
+    def _report(self, what: str, error: Exception) -> None:
+        message = f"Exception in {what} of batcher {self._name!r}"
+        self._loop.call_exception_handler({"message": message, "exception": error})
