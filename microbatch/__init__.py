@@ -14,11 +14,14 @@ from microbatch.errors import (
     OverweightError,
     ResultCountError,
 )
+from microbatch.events import BatchDispatched, BatchEnded
 from microbatch.options import BatcherOptions, Options
-from microbatch.statistics import BatcherStatistics
+from microbatch.statistics import BatcherStatistics, Distribution
 
 __all__ = [
     "Batch",
+    "BatchDispatched",
+    "BatchEnded",
     "BatchError",
     "BatchTimeoutError",
     "Batched",
@@ -27,6 +30,7 @@ __all__ = [
     "BatcherOptions",
     "BatcherStatistics",
     "CapacityError",
+    "Distribution",
     "HandlerCancelledError",
     "MicrobatchError",
     "Options",

@@ -13,6 +13,7 @@ from cpython.exc cimport PyErr_SetObject
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.object cimport PyObject, visitproc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from libc.string cimport memcpy
 from types import GenericAlias
 
 import heapq
@@ -101,6 +102,7 @@ include "_native/grouping.pxi"
 include "_native/leaving.pxi"
 include "_native/dropping.pxi"
 include "_native/deadlines.pxi"
+include "_native/histograms.pxi"
 include "_native/waking.pxi"
 include "_native/lanes.pxi"
 include "_native/fronts.pxi"

@@ -1,7 +1,7 @@
 """What a handler may ask about the batch that it is serving."""
 
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextvars import Context, ContextVar
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ class Batch:
     """The key that its items share; None where there are none."""
     weight: float
     """What its items weigh together; each weighs 1 unless the batcher is told otherwise."""
+    contexts: tuple[Context | None, ...] = field(repr=False)
+    """The context that each item was submitted in, where the option ``capture_context`` asks for
+    it and the item is not settled; else None."""
 
 
 class Serving(NamedTuple):
@@ -71,4 +74,5 @@ def current_batch() -> Batch:
         key=None if flight.group is None else flight.group.key,
         weight=float(flight.size) if flight.group is None else flight.weight,
         abandoned=tuple(sorted({*range(flight.size)}.difference(flight.awaited))),
+        contexts=tuple(flight.contexts),
     )

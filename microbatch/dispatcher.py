@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 from microbatch._select import Flight, Group, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
+from microbatch.observing import Observing, wants_contexts
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
@@ -48,6 +49,7 @@ class Dispatcher:
         self.batches: Counter[str] = Counter()
         self._call = functools.partial(plain_call, handler)
         self._settling = Settling(name)
+        self.observing = Observing(loop, options, name)
         self._options = options
         self._name = name
         self._ordered = options.ordering == "ordered"
@@ -100,6 +102,7 @@ class Dispatcher:
             overflow=self._options.overflow,
             timeout=self._options.timeout,
             max_batch_weight=self._options.max_batch_weight,
+            capture=wants_contexts(self._options),
         )
 
     def _group(self, lane: Lane) -> None:
@@ -205,12 +208,16 @@ class Dispatcher:
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
         try:
+            if self.observing.observer is not None:
+                self.observing.dispatched(flight, context)
             work = context.run(self._call, flight)
             task = self.loop.create_task(work, name=self._name, context=context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
+            flight.end()
             self._settling.error(flight, error)
             self._give_slot_back(flight)
             self.lane.wake_soon()
+            self.observing.ended(flight, error, cancelled=False)
             if isinstance(error, Exception):
                 return
             raise
@@ -233,11 +240,12 @@ class Dispatcher:
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
         flight = self._running.pop(task)
+        flight.end()
         try:
             if self._ordered:
                 self._settle_in_order(flight.group)
             else:
-                self._settle(flight, task)
+                self._conclude(flight, task)
         finally:
             self._give_slot_back(flight)
             # The callers go first: what they submit now still joins the next batch, or makes it.
@@ -268,13 +276,20 @@ class Dispatcher:
         departed = self._departed.get(group, deque())
         while departed and departed[0].task.done():
             flight = departed.popleft()
-            self._settle(flight, flight.task)
+            self._conclude(flight, flight.task)
         if not departed:
             self._departed.pop(group, None)
 
-    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
+    def _conclude(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
+        error = self._settle(flight, task)
+        if error is not None or self.observing.observer is not None:
+            self.observing.ended(flight, error, cancelled=task.cancelled())
+
+    def _settle(
+        self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
+    ) -> BaseException | None:
         try:
-            self._settling.by_task(flight, task, name)
+            return self._settling.by_task(flight, task, name)
         finally:
             flight.task = None  # the task's context knows the flight
 

@@ -5,14 +5,15 @@ import concurrent.futures
 import contextlib
 import threading
 from asyncio import AbstractEventLoop
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 
-from microbatch._select import Lane, Router
+from microbatch._select import Histogram, Lane, Router
 from microbatch.dispatcher import Dispatcher, Handler
 from microbatch.options import Options
-from microbatch.statistics import BatcherStatistics
+from microbatch.statistics import BatcherStatistics, Distribution
 
 __all__ = ["Lanes"]
 
@@ -26,6 +27,8 @@ COUNTERS = (
     "rejected",
     "deduplicated",
 )
+GAUGES = ("waiting", "queued", "joined", "in_flight", "slots_busy")
+DISTRIBUTIONS = ("batch_size", "occupancy", "queue_wait", "handler_time")
 
 
 class Lanes(Router):
@@ -44,8 +47,7 @@ class Lanes(Router):
         self.name = name
         self._hold = hold
         self._dispatchers: dict[AbstractEventLoop, Dispatcher] = {}
-        self._past: Counter[str] = Counter()
-        self._past_batches: Counter[str] = Counter()
+        self._past = BatcherStatistics()
         self._past_lock = threading.Lock()
         self._closed = False
 
@@ -106,11 +108,9 @@ class Lanes(Router):
 
     def statistics(self) -> BatcherStatistics:
         """Sum the counters and gauges of all lanes, those of closed loops too."""
-        counts, batches = self._past.copy(), self._past_batches.copy()
-        for dispatcher in list(self._dispatchers.values()):  # another thread may add one
-            counts.update(count(dispatcher))
-            batches.update(dispatcher.batches)
-        return BatcherStatistics(**counts, batches=MappingProxyType(dict(batches)))
+        past = self._past
+        dispatchers = list(self._dispatchers.values())  # another thread may add one
+        return sum(map(statistics_of, dispatchers), past)
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in list(self._dispatchers) if loop.is_closed()]:
@@ -121,11 +121,11 @@ class Lanes(Router):
 
     def _remember(self, dispatcher: Dispatcher) -> None:
         """Add the counters of a lane that is gone; what it left unsettled counts as cancelled."""
-        counts = count(dispatcher)
-        counts["cancelled"] += dispatcher.lane.unsettled
+        left = statistics_of(dispatcher)
+        gone: dict[str, Any] = dict.fromkeys(GAUGES, 0)
+        gone["cancelled"] = left.cancelled + dispatcher.lane.unsettled
         with self._past_lock:
-            self._past.update({name: counts[name] for name in (*COUNTERS, "batched")})
-            self._past_batches.update(dispatcher.batches)
+            self._past += replace(left, **gone)
 
 
 async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:
@@ -165,13 +165,31 @@ class Errand:
             self._tell(self._dispatcher.lane.unsettled)
 
 
-def count(dispatcher: Dispatcher) -> Counter[str]:
-    """Give the counters and gauges of one loop's lane."""
+def statistics_of(dispatcher: Dispatcher) -> BatcherStatistics:
+    """Give the counters, gauges and distributions of one loop's lane."""
     lane = dispatcher.lane
-    counts = Counter({name: getattr(lane, name) for name in COUNTERS})
-    counts["waiting"], counts["queued"] = lane.waiting, lane.queued
-    counts["joined"] = lane.joined
-    counts["in_flight"] = lane.unsettled - lane.waiting - lane.queued - lane.joined
-    counts["slots_busy"] = dispatcher.slots_busy
-    counts["batched"] = dispatcher.batched
-    return counts
+    counts: dict[str, Any] = {name: getattr(lane, name) for name in COUNTERS}
+    for name in DISTRIBUTIONS:
+        counts[name] = distribution_of(getattr(lane.measures, name))
+    return BatcherStatistics(
+        **counts,
+        waiting=lane.waiting,
+        queued=lane.queued,
+        joined=lane.joined,
+        in_flight=lane.unsettled - lane.waiting - lane.queued - lane.joined,
+        slots_busy=dispatcher.slots_busy,
+        batched=dispatcher.batched,
+        failed_batches=dispatcher.observing.failed_batches,
+        cancelled_batches=dispatcher.observing.cancelled_batches,
+        batches=MappingProxyType(dict(dispatcher.batches)),
+    )
+
+
+def distribution_of(histogram: Histogram) -> Distribution:
+    """Make a snapshot of a histogram."""
+    return Distribution(
+        buckets=tuple(histogram.buckets),
+        sum=histogram.sum,
+        min=histogram.min,
+        max=histogram.max,
+    )

@@ -1,5 +1,6 @@
 """The options of a batcher, and every rule about them."""
 
+import inspect
 import math
 import operator
 import sys
@@ -7,8 +8,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
+from microbatch.events import BatchDispatched, BatchEnded
+
 __all__ = [
     "BatcherOptions",
+    "Observer",
     "Options",
     "Ordering",
     "Overflow",
@@ -22,6 +26,7 @@ Ordering: TypeAlias = Literal["unordered", "ordered"]
 Weigh: TypeAlias = Callable[[Any], float]
 Identify: TypeAlias = Callable[[Any], Hashable]
 Overweight: TypeAlias = Literal["alone", "reject"]
+Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
@@ -48,6 +53,8 @@ class BatcherOptions(TypedDict, total=False):
     ageing: float
     dedupe: Identify | None
     cancel_abandoned: bool
+    observer: Observer | None
+    capture_context: bool
     name: str | None
 
 
@@ -111,8 +118,14 @@ class Options:
     once; each caller has a ticket, a deadline and a result of its own."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
+    observer: Observer | None = None
+    """Called with a BatchDispatched before each handler call, in the context that the handler will
+    run in, and with a BatchEnded after it. What it raises goes to the loop's exception handler."""
+    capture_context: bool = False
+    """The context of each submission is kept with the item, for ``current_batch().contexts`` and
+    the observer. One whose attribute ``captures_context`` is true has it so anyway."""
     name: str | None = None
-    """In errors and metrics; None: the handler's."""
+    """In logs, errors and metrics; None: the handler's."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -130,6 +143,8 @@ class Options:
         self._check_weights()
         self._check_groups()
         flag("cancel_abandoned", self.cancel_abandoned)
+        plain_callable("observer", self.observer)
+        flag("capture_context", self.capture_context)
         text("name", self.name)
 
     @property
@@ -256,6 +271,16 @@ def flag(name: str, value: object) -> None:
     """Raise TypeError unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def plain_callable(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is None, or can be called and then needs no ``await``."""
+    if value is None:
+        return
+    if not callable(value):
+        raise TypeError(f"{name} must be a callable or None, got {value!r}")
+    if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
+        raise TypeError(f"{name} must be called without await, got {value!r}")
 
 
 def text(name: str, value: object) -> None:

@@ -20,33 +20,42 @@ class Settling:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def by_task(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
-        """Hand out what a task answered, the handler's unless a name says whose."""
+    def by_task(
+        self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
+    ) -> BaseException | None:
+        """Hand out what a task answered, the handler's unless a name says whose.
+
+        Gives what the whole call failed with, if it did.
+        """
+        error: BaseException | None = None
         try:
             if task.cancelled():
+                error = self._cancelled_error()
                 flight.fail(self._cancelled_error)
             elif (error := task.exception()) is not None:  # an exit request has gone its own way
                 self.error(flight, error)
             elif task.result() is not SETTLED:
-                self.answer(flight, task.result(), name or self._name)
+                error = self.answer(flight, task.result(), name or self._name)
         finally:
             if flight.alive:
                 flight.fail(self._cancelled_error)
+        return error
 
-    def answer(self, flight: Flight[Any], answer: Any, name: str) -> None:
+    def answer(self, flight: Flight[Any], answer: Any, name: str) -> Exception | None:
         """Hand out the results of a call; a wrong number of them is everybody's error."""
         try:
             results = results_of(answer, flight.size, name)
         except Exception as wrong:
             self.error(flight, wrong)
-        else:
-            flight.resolve(results, individual)
+            return wrong
+        flight.resolve(results, individual)
+        return None
 
     def error(self, flight: Flight[Any], error: BaseException) -> None:
         """Hand out an exception, to each caller a copy."""
         flight.fail(functools.partial(own_error, error))
 
-    def _cancelled_error(self, _: Ticket[Any]) -> HandlerCancelledError:
+    def _cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
         return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
 
 

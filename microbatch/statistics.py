@@ -1,10 +1,85 @@
 """What a batcher has done so far, as a snapshot that never changes."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from types import MappingProxyType
+from typing import Any
 
-__all__ = ["BatcherStatistics"]
+__all__ = ["BatcherStatistics", "Distribution"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """Know how values were distributed, up to a sixteenth of each.
+
+    The buckets are sixteen for each doubling; the powers of two are bounds of theirs, and whole
+    numbers up to 32 have one each. All from 0 to 2 ** -30 (about a nanosecond) are in one bucket,
+    and so are all above 2 ** 34.
+    """
+
+    buckets: tuple[tuple[float, int], ...] = ()
+    """The upper bound of each bucket that is not empty, which is in it, and how many values the
+    bucket holds, in rising order."""
+    sum: float = 0.0
+    """The sum of the values."""
+    min: float = math.inf
+    """The least value; infinity before the first."""
+    max: float = -math.inf
+    """The greatest value; minus infinity before the first."""
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        return sum(count for _, count in self.buckets)
+
+    @property
+    def mean(self) -> float:
+        """The mean of the values; 0.0 before the first."""
+        return self.sum / self.count if self.buckets else 0.0
+
+    def quantile(self, q: float) -> float:
+        """Give a value that a part ``q`` of the values, from 0 to 1, do not exceed.
+
+        It is at most a sixteenth above the least such value; 0.0 before the first. ``quantile(0)``
+        and ``quantile(1)`` are the least value and the greatest.
+        """
+        if not 0 <= q <= 1:
+            raise ValueError(f"q must be from 0 to 1, got {q!r}")
+        if not self.buckets:
+            return 0.0
+        if q == 0:
+            return self.min
+        reached = list(accumulate(count for _, count in self.buckets))
+        bound, _ = self.buckets[bisect_left(reached, q * reached[-1])]
+        return min(bound, self.max)
+
+    def cumulative(self, bounds: Iterable[float]) -> list[int]:
+        """Count, for each of some rising bounds, the values that do not exceed it.
+
+        Exact for bounds of buckets, such as powers of two; elsewhere it leaves out those that may
+        exceed it.
+        """
+        counts: list[int] = []
+        passed, rest = 0, list(reversed(self.buckets))
+        for bound in bounds:
+            while rest and rest[-1][0] <= bound:
+                passed += rest.pop()[1]
+            counts.append(passed)
+        return counts
+
+    def __add__(self, other: "Distribution") -> "Distribution":
+        buckets = Counter(dict(self.buckets))
+        buckets.update(dict(other.buckets))
+        return Distribution(
+            buckets=tuple(sorted(buckets.items())),
+            sum=self.sum + other.sum,
+            min=min(self.min, other.min),
+            max=max(self.max, other.max),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +89,8 @@ class BatcherStatistics:
     Every accepted item is in exactly one of ``completed``, ``failed``, ``cancelled``, ``late``,
     ``dropped``, ``waiting``, ``queued``, ``joined`` and ``in_flight``; together they make
     ``submitted``.
+
+    Adding two gives the statistics of two batchers together.
     """
 
     submitted: int = 0
@@ -46,6 +123,18 @@ class BatcherStatistics:
     """Items handed to the handler so far."""
     batches: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Batches dispatched so far, by reason."""
+    failed_batches: int = 0
+    """Batches whose handler raised, or gave what are no results for its items."""
+    cancelled_batches: int = 0
+    """Batches whose handler was cancelled, or cancelled itself."""
+    batch_size: Distribution = Distribution()
+    """Items in a batch, when it was dispatched."""
+    occupancy: Distribution = Distribution()
+    """The size of a batch as a part of ``max_batch_size``; 1.0 is a full one."""
+    queue_wait: Distribution = Distribution()
+    """Seconds from an item's submission to its dispatch, admission included."""
+    handler_time: Distribution = Distribution()
+    """Seconds from a batch's dispatch to the end of its handler call."""
 
     @property
     def calls(self) -> int:
@@ -56,3 +145,10 @@ class BatcherStatistics:
     def mean_batch_size(self) -> float:
         """Items per batch dispatched so far; 0.0 before the first."""
         return self.batched / self.calls if self.batches else 0.0
+
+    def __add__(self, other: "BatcherStatistics") -> "BatcherStatistics":
+        names = [each.name for each in fields(self) if each.name != "batches"]
+        sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in names}
+        batches = Counter(self.batches)
+        batches.update(other.batches)
+        return BatcherStatistics(**sums, batches=MappingProxyType(dict(batches)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib
 import math
@@ -30,6 +31,11 @@ WORDS = {
     "overweight": "'alone', 'reject'",
 }
 FIELDS = [field.name for field in dataclasses.fields(Options)]
+
+
+class CoroutineObserver:
+    async def __call__(self, event: object) -> None: ...
+
 
 BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be >= 1, got {value}")
@@ -66,7 +72,11 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("overweight", "reject", ValueError,
      "overweight must be 'alone' without max_batch_weight, got 'reject'"),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
+      for name in ("cancel_abandoned", "capture_context") for value in (0, 1, None, "yes")),
+    *(("observer", value, TypeError, f"observer must be a callable or None, got {value!r}")
+      for value in (0, "print", [print])),
+    *(("observer", value, TypeError, f"observer must be called without await, got {value!r}")
+      for value in (asyncio.sleep, CoroutineObserver())),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
       for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip
@@ -166,6 +176,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "ageing": 1.0,
         "dedupe": None,
         "cancel_abandoned": True,
+        "observer": None,
+        "capture_context": False,
         "name": None,
     }
 

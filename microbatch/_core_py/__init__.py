@@ -4,16 +4,20 @@ The two have the same names and the same behaviour, and one test suite. This one
 specification, the oracle of the tests, and what runs where nothing was compiled. Each module has
 its pair in ``_native/``::
 
-    slots      Slot, Slots: items, where they are, and in which order
-    tickets    Ticket, Many: what callers get for one item, and for many
-    flights    Flight: the items of one handler call
-    sharing    Shared: an item that several callers wait for
-    groups     Group, Groups: what is queued by key, weight and priority
-    deadlines  OwnDeadlines: those of tickets with a timeout of their own, out of line
-    waking     Waker: the callbacks of settled tickets
-    lanes      Lane: the queue, and all of the above, of one batcher on one loop
-    fronts     Router, Front, CallableFront: what items are submitted to
-    timer      TimerDescriptor: for short waits
+    slots       Slot, Slots: items, where they are, and in which order
+    tickets     Ticket, Many: what callers get for one item, and for many
+    flights     Flight: the items of one handler call
+    sharing     Shared: an item that several callers wait for
+    groups      Group: the queued items of one key
+    grouping    Groups: which group is next
+    leaving     how items leave before they are handled
+    dropping    how the oldest make way for new ones
+    deadlines   OwnDeadlines: those of tickets with a timeout of their own, out of line
+    histograms  Histogram, Measures: what a lane measures of its items and batches
+    waking      Waker: the callbacks of settled tickets
+    lanes       Lane: the queue, and all of the above, of one batcher on one loop
+    fronts      Router, Front, CallableFront: what items are submitted to
+    timer       TimerDescriptor: for short waits
 
 An item lives in a *slot*, whose *home* is one of the lane's rows of slots: the queue, or a flight.
 Moving it is a matter of telling the slot its new home; the old home passes over slots that are not
@@ -26,6 +30,7 @@ says when something is due, and its owner decides what to do about it.
 from microbatch._core_py.flights import Flight
 from microbatch._core_py.fronts import CallableFront, Front, Router
 from microbatch._core_py.groups import Group
+from microbatch._core_py.histograms import Histogram
 from microbatch._core_py.lanes import Lane
 from microbatch._core_py.tickets import Ticket
 from microbatch._core_py.timer import TimerDescriptor
@@ -35,6 +40,7 @@ __all__ = [
     "Flight",
     "Front",
     "Group",
+    "Histogram",
     "Lane",
     "Router",
     "Ticket",

@@ -4,6 +4,7 @@
 # pyright: reportPrivateUsage=false
 
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,9 @@ class Flight(Slots):
     """Be the items of one handler call, from taking them to settling the last.
 
     Made by a lane. ``size`` counts the items that were taken, ``alive`` those that were not given
-    up since (0 once it has landed), and ``departed`` is when they were taken. ``task`` and
-    ``reason`` are the owner's to use.
+    up since (0 once it has landed), and ``failed`` those that got an exception, in a part of it
+    too. ``departed`` is when they were taken, and ``ended`` when their handler call ended, 0
+    before. ``task`` and ``reason`` are the owner's to use.
     """
 
     def __class_getitem__(cls, parameters: Any) -> GenericAlias:
@@ -32,12 +34,15 @@ class Flight(Slots):
         super().__init__()
         self.size = 0
         self.alive = 0
+        self.failed = 0
         self.departed = 0.0
+        self.ended = 0.0
         self.task: Any = None
         self.reason: Any = None
         self.group: Group | None = None
         self.weight = 0.0
         self._lane: Lane
+        self._whole: Flight | None = None  # what it is a part of
         self._counted = ""  # "late" or "dropped" already, so not once more when they are settled
 
     @property
@@ -51,9 +56,20 @@ class Flight(Slots):
         return [self.departed - slot.submitted for slot in self._slots]
 
     @property
+    def contexts(self) -> list[Context | None]:
+        """The context of each item's submission; None where it is settled, or none was captured."""
+        here = (slot.ticket if slot.home is self else None for slot in self._slots)
+        return [None if ticket is None else ticket._captured for ticket in here]
+
+    @property
     def awaited(self) -> tuple[int, ...]:
         """The places of the items that are neither settled nor given up."""
         return tuple(place for place, slot in enumerate(self._slots) if slot.home is self)
+
+    def end(self) -> None:
+        """Measure the handler call, which has ended just now."""
+        self.ended = self._lane._clock()
+        self._lane.measures.handler_time.add(self.ended - self.departed)
 
     def settle(
         self, place: int, value: Any, individual: Callable[[BaseException], BaseException]
@@ -68,6 +84,7 @@ class Flight(Slots):
         outcome = None if is_shared(slot) else of(value, individual)
         if slot.home is not self:  # making it may have run code that cancelled the ticket
             return False
+        self._count(failed=isinstance(value, BaseException))
         self.alive -= 1
         if outcome is None:
             self._settle_shared(slot, partial(of, value, individual))
@@ -83,6 +100,7 @@ class Flight(Slots):
         It is of the same group, and the same batch: leave_group() wants but one of the two.
         """
         part = new_flight(self._lane)
+        part._whole = self._whole or self
         part.departed, part.reason, part._counted = self.departed, self.reason, self._counted
         part.group, part._rises = self.group, self._rises
         for slot in list(self._slots)[max(start, 0) : stop]:
@@ -107,23 +125,29 @@ class Flight(Slots):
             raise ValueError(f"results must be {self.size} for this flight, got {len(results)}")
         for slot, value in zip(self._slots, results, strict=True):
             if slot.home is self:
-                self._settle(slot, partial(of, value, individual))
+                failed = isinstance(value, BaseException)
+                self._settle(slot, partial(of, value, individual), failed=failed)
         self._land()
 
     def fail(self, make_error: Callable[[Any], BaseException]) -> None:
         """Settle each item with an exception of its own, ``make_error(ticket)``."""
         for slot in self._slots:
             if slot.home is self:
-                self._settle(slot, lambda ticket: (RAISED, make_error(ticket)))
+                self._settle(slot, lambda ticket: (RAISED, make_error(ticket)), failed=True)
         self._land()
 
-    def _settle(self, slot: Slot, make: Callable[[Any], tuple[str, Any]]) -> None:
+    def _settle(self, slot: Slot, make: Callable[[Any], tuple[str, Any]], *, failed: bool) -> None:
         if is_shared(slot):
+            self._count(failed=failed)
             self._settle_shared(slot, make)
             return
         outcome = make(slot.ticket)
         if slot.home is self:
+            self._count(failed=failed)
             self._lane._settle(slot, *outcome, bool(self._counted))
+
+    def _count(self, *, failed: bool) -> None:
+        (self._whole or self).failed += failed
 
     def _settle_shared(self, slot: Slot, make: Callable[[Any], tuple[str, Any]]) -> None:
         shared = slot.ticket

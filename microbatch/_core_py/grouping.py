@@ -133,6 +133,8 @@ class Groups:
                     self._by_key.setdefault(group.key, group)
         except Exception:  # whatever comparing keys does, the items go on
             return
+        if not self._by_key:  # and what is empty takes no room
+            self._by_key, self._young, self._ripe = {}, [], []
 
     def _stand(self, ticket: Ticket, items: list[Any], traits: list[Traits]) -> list[Slot]:
         """Give each item of a ticket a place in the queue, or with an equal one."""

@@ -19,6 +19,7 @@ from microbatch._core_py.dropping import drop_for
 from microbatch._core_py.flights import Flight, new_flight
 from microbatch._core_py.grouping import Groups, Traits
 from microbatch._core_py.groups import Group
+from microbatch._core_py.histograms import Measures
 from microbatch._core_py.leaving import Leaving
 from microbatch._core_py.slots import Slot, Slots
 from microbatch._core_py.tickets import (
@@ -75,6 +76,7 @@ class Lane:
         self.unsettled = 0
         self.joined = 0  # of these, how many are handled with an equal one
         self.slot_free = False
+        self.measures = Measures()
         self._clock, self._call_soon, self._call_at = clock, call_soon, call_at
         self._on_due, self._on_abandoned, self._on_idle = on_due, on_abandoned, on_idle
         self._cancelled_error, self._invalid_state_error = cancelled_error, invalid_state_error
@@ -99,6 +101,7 @@ class Lane:
         overflow: str,
         timeout: float | None,
         max_batch_weight: float | None = None,
+        capture: bool = False,
     ) -> None:
         """Set the options that matter for single items; what is unsettled obeys them too."""
         if self._groups is not None:
@@ -106,6 +109,7 @@ class Lane:
         self._batch_size, self._latency, self._overflow = max_batch_size, max_latency, overflow
         self._capacity = math.inf if capacity is None else capacity
         self._batch_weight = math.inf if max_batch_weight is None else max_batch_weight
+        self._capture = capture
         self._set_timeout(math.inf if timeout is None else timeout)
         if self._groups is not None:
             self._groups._reconsider()
@@ -338,6 +342,7 @@ class Lane:
 
     def _depart(self, flight: Flight) -> Flight:
         flight.departed = self._clock()
+        self.measures._departed(flight.waits, self._batch_size)
         self._flights.append(flight)
         self._tidy()
         return flight

@@ -31,6 +31,7 @@ class Ticket:
     __slots__ = (
         "_asyncio_future_blocking",  # the mark of a future, and its handshake with a task
         "_callbacks",
+        "_captured",  # the context of the submission, where the lane captures it
         "_lane",
         "_own_deadline",  # out of line, so it stands in the heap
         "_own_timeout",  # given with this ticket alone
@@ -53,6 +54,7 @@ class Ticket:
         self._slots: list[Slot] = []
         self._lane = lane
         self._own_deadline = self._own_timeout = timeout is not ...
+        self._captured = copy_context() if lane._capture else None
         self._state = QUEUED
         self._value: Any = None
         self.submitted = lane._clock()

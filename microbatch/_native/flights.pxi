@@ -10,6 +10,9 @@ cdef class Flight(Slots):
     cdef readonly Py_ssize_t alive
     cdef Counted counted              # already, so not once more when they are settled
     cdef readonly double departed     # when it was taken
+    cdef readonly double ended        # when its handler call ended; 0: it is under way
+    cdef readonly Py_ssize_t failed   # items that got an exception
+    cdef Flight whole                 # what it is a part of
     cdef public object task           # these two are their owner's
     cdef public object reason
     cdef readonly Group group
@@ -32,8 +35,28 @@ cdef class Flight(Slots):
         return [self.departed - self.ring[place].submitted for place in range(self.tail)]
 
     @property
+    def contexts(self):
+        cdef list contexts = [None] * self.tail
+        cdef size_t place
+        for place in range(self.tail):
+            if self.ring[place].ticket != NULL:
+                contexts[place] = (<Ticket> self.ring[place].ticket).captured
+        return contexts
+
+    @property
     def awaited(self):
         return tuple([place for place in range(self.tail) if self.ring[place].ticket != NULL])
+
+    def end(self):
+        self.ended = self.lane.now()
+        self.lane.measures.handler_time.record(self.ended - self.departed)
+
+    cdef inline int count_failure(self) except -1:
+        if self.whole is None:
+            self.failed += 1
+        else:
+            self.whole.failed += 1
+        return 0
 
     def settle(self, Py_ssize_t place, value, individual):
         cdef Slot *slot
@@ -44,6 +67,8 @@ cdef class Flight(Slots):
         if slot.ticket == NULL:
             return False
         if slot.index == SHARED:
+            if PyExceptionInstance_Check(value):
+                self.count_failure()
             self.alive -= 1
             settle_shared(slot, value, individual, None, self.counted)
         else:
@@ -51,6 +76,7 @@ cdef class Flight(Slots):
                 state, value = RAISED, individual(value)
                 if slot.ticket == NULL:
                     return False
+                self.count_failure()
             self.alive -= 1
             self.lane.settle(slot, state, value, self.counted)
         if self.alive == 0:
@@ -60,6 +86,7 @@ cdef class Flight(Slots):
     def part(self, Py_ssize_t start, Py_ssize_t stop):
         cdef Flight part = new_flight(self.lane, 1)
         cdef Py_ssize_t place
+        part.whole = self if self.whole is None else self.whole
         part.departed, part.reason, part.counted = self.departed, self.reason, self.counted
         part.group, part.rises = self.group, self.rises
         for place in range(max(start, 0), min(stop, self.size)):
@@ -86,6 +113,8 @@ cdef class Flight(Slots):
                 continue
             value = <object> PyTuple_GET_ITEM(results, place)
             if slot.index == SHARED:
+                if PyExceptionInstance_Check(value):
+                    self.count_failure()
                 settle_shared(slot, value, individual, None, self.counted)
                 continue
             if not PyExceptionInstance_Check(value):
@@ -93,6 +122,7 @@ cdef class Flight(Slots):
                 continue
             value = individual(value)
             if slot.ticket != NULL:
+                self.count_failure()
                 self.lane.settle(slot, RAISED, value, self.counted)
         self.land()
 
@@ -104,10 +134,12 @@ cdef class Flight(Slots):
             if slot.ticket == NULL:
                 continue
             if slot.index == SHARED:
+                self.count_failure()
                 settle_shared(slot, None, None, make_error, self.counted)
                 continue
             error = make_error(<Ticket> slot.ticket)
             if slot.ticket != NULL:
+                self.count_failure()
                 self.lane.settle(slot, RAISED, error, self.counted)
         self.land()
 

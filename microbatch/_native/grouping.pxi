@@ -121,7 +121,9 @@ cdef class Groups:
                 if group.held or group.in_flight:     # what compares keys has submitted an item
                     self.by_key.setdefault(group.key, group)
         except Exception:                 # whatever comparing keys does, the items go on
-            pass
+            return 0
+        if not self.by_key:               # and what is empty takes no room
+            self.by_key, self.young, self.ripe = {}, [], []
         return 0
 
     cdef int renew(self, Asked asked) except -1:

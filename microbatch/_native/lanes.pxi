@@ -32,6 +32,8 @@ cdef class Lane:
     cdef double armed
     cdef bint due_scheduled
     cdef Waker waker
+    cdef readonly Measures measures
+    cdef bint capture                 # the context of each submission
 
     cdef readonly Py_ssize_t submitted, completed, failed, cancelled, late, rejected, dropped
     cdef readonly Py_ssize_t deduplicated
@@ -52,10 +54,11 @@ cdef class Lane:
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
         self.armed = self.timeout = self.batch_weight = INFINITY
+        self.measures = Measures()
 
     def configure(
         self, *, Py_ssize_t max_batch_size, double max_latency, capacity, str overflow, timeout,
-        max_batch_weight=None,
+        max_batch_weight=None, bint capture=False,
     ):
         cdef double seconds = INFINITY if timeout is None else timeout
         if self.groups is not None:
@@ -64,6 +67,7 @@ cdef class Lane:
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
         self.batch_weight = INFINITY if max_batch_weight is None else max_batch_weight
         self.overflow = OVERFLOW[overflow]
+        self.capture = capture
         if not self.closed:
             self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
         changed, self.timeout = seconds != self.timeout, seconds
@@ -220,6 +224,8 @@ cdef class Lane:
     cdef inline int start(self, Ticket ticket, object timeout) except -1:
         ticket.lane = self
         ticket.submitted = self.now()
+        if self.capture:
+            ticket.captured = PyContext_CopyCurrent()
         if timeout is UNSET:
             ticket.deadline = ticket.submitted + self.timeout
         else:
@@ -339,6 +345,7 @@ cdef class Lane:
 
     cdef Flight depart(self, Flight flight):
         flight.departed = self.now()
+        self.measures.departed(flight, self.batch_size)
         self.flights.append(flight)
         self.tidy()
         return flight

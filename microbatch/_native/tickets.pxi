@@ -14,14 +14,15 @@ cdef class Ticket:
     cdef object value             # the result, the exception, or the message of a cancellation
     cdef object callback          # the first callback, and its context
     cdef object context
+    cdef object captured          # the context of the submission, where the lane captures it
     cdef list more                # further (callback, context) pairs
     cdef size_t place             # where its slot is: in the queue, or in the flight
     cdef readonly double deadline
     cdef readonly double submitted
     cdef public bint _asyncio_future_blocking
     cdef unsigned char state
-    cdef bint own_deadline        # out of line, so it stands in the heap
-    cdef bint own_timeout         # given with this ticket alone
+    cdef unsigned char own_deadline   # out of line, so it stands in the heap
+    cdef unsigned char own_timeout    # given with this ticket alone
 
     __class_getitem__ = classmethod(GenericAlias)
 

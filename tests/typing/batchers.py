@@ -2,12 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, assert_type
+from contextvars import Context
+from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
 
-from microbatch import Batcher, BatcherOptions, BatcherStatistics, Ticket, batched
+from microbatch import (
+    BatchDispatched,
+    BatchEnded,
+    Batcher,
+    BatcherOptions,
+    BatcherStatistics,
+    Distribution,
+    Ticket,
+    batched,
+)
+from microbatch.adapters.opentelemetry import BatcherTelemetry
+from microbatch.adapters.prometheus import BatcherCollector
 
 
 async def a_list(texts: list[str]) -> list[int]:
@@ -131,3 +143,28 @@ async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
 
 async def batcher_source() -> AsyncIterator[str]:
     yield "x"
+
+
+# --------------------------------------------------------------------------------------- observers
+def observe(event: BatchDispatched | BatchEnded) -> None:
+    assert_type(event.name, str)
+    assert_type(event.waits, tuple[float, ...])
+    if isinstance(event, BatchEnded):
+        assert_type(event.error, BaseException | None)
+        assert_type(event.outcome, Literal["returned", "raised", "cancelled"])
+    else:
+        assert_type(event.contexts, tuple[Context | None, ...])
+
+
+def half(event: BatchEnded) -> None: ...
+
+
+Batcher(a_list, observer=observe)
+Batcher(a_list, observer=BatcherTelemetry(), capture_context=True)
+Batcher(a_list, observer=half)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(a_list, observer="print")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+assert_type(Batcher(a_list).statistics().queue_wait, Distribution)
+assert_type(Batcher(a_list).statistics().queue_wait.quantile(0.5), float)
+BatcherCollector(Batcher(a_list), batched()(a_list)).add(Batcher(nothing))
+BatcherCollector(a_list)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

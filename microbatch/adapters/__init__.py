@@ -1,0 +1,1 @@
+"""Bridges to other libraries, one optional dependency for each module; none is imported here."""

@@ -1,0 +1,175 @@
+"""Trace batches, and report them, with OpenTelemetry. It needs the extra ``opentelemetry``."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import Context, ContextVar
+from importlib.metadata import version
+
+from microbatch import BatchDispatched, BatchEnded
+from microbatch.adapters.counting import (
+    COUNTERS,
+    GAUGES,
+    PARTS,
+    SECONDS,
+    SIZES,
+    SLOTS_BUSY,
+    Batchers,
+)
+
+try:
+    from opentelemetry import context as telemetry_context
+    from opentelemetry import metrics, trace
+    from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
+    from opentelemetry.trace import Link, Span, StatusCode, TracerProvider
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "microbatch.adapters.opentelemetry needs opentelemetry: "
+        "pip install 'microbatch[opentelemetry]'"
+    ) from error
+
+__all__ = ["BatcherTelemetry"]
+
+NAME = "microbatch.batcher.name"
+
+
+class BatcherTelemetry(Batchers):
+    """Be an observer that makes a span of each batch, and metrics of batches and batchers.
+
+    ::
+
+        telemetry = BatcherTelemetry()
+        batcher = Batcher(handler, observer=telemetry)
+        telemetry.add(batcher)
+
+    The span lasts from the dispatch to the end of the handler call, and is the current one in the
+    handler. It begins a trace of its own, with links to the spans in which its items were
+    submitted. Where the handler raises, its status is an error that names the type; neither items
+    nor messages are told.
+
+    Histograms of batches need no more than the observer. The counters and gauges of ``add``ed
+    batchers are read from their statistics at each collection.
+
+    The providers are the global ones unless others are given. One telemetry serves many batchers.
+    """
+
+    captures_context = True
+    """It needs the context of each item's submission."""
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+    ) -> None:
+        super().__init__()
+        ours = version("microbatch")
+        self._tracer = trace.get_tracer("microbatch", ours, tracer_provider=tracer_provider)
+        meter = metrics.get_meter("microbatch", ours, meter_provider=meter_provider)
+        self._span: ContextVar[Span] = ContextVar("microbatch.span")
+        self._batches = BatchHistograms(meter)
+        self._report_batchers(meter)
+
+    def _report_batchers(self, meter: Meter) -> None:
+        for name, meaning in COUNTERS.items():
+            meter.create_observable_counter(
+                f"microbatch.items.{name}", [self._reader(name)], "{item}", meaning
+            )
+        for name, meaning in GAUGES.items():
+            meter.create_observable_up_down_counter(
+                f"microbatch.items.{name}", [self._reader(name)], "{item}", meaning
+            )
+        meter.create_observable_up_down_counter(
+            "microbatch.slots.busy", [self._reader("slots_busy")], "{slot}", SLOTS_BUSY
+        )
+
+    def _reader(self, attribute: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        def read(_: CallbackOptions) -> Iterator[Observation]:
+            for name, now in self._statistics().items():
+                yield Observation(getattr(now, attribute), {NAME: name})
+
+        return read
+
+    def __call__(self, event: BatchDispatched | BatchEnded) -> None:
+        """Be told of a batch."""
+        if isinstance(event, BatchDispatched):
+            self._begin(event)
+        else:
+            self._end(event)
+
+    def _begin(self, event: BatchDispatched) -> None:
+        span = self._tracer.start_span(
+            f"batch {event.name}",
+            links=links_to(event.contexts),
+            attributes={
+                NAME: event.name,
+                "microbatch.batch.size": event.size,
+                "microbatch.batch.occupancy": event.occupancy,
+                "microbatch.batch.reason": event.reason,
+            },
+        )
+        self._span.set(span)
+        # This context is the handler's, and ends with it: there is nothing to detach.
+        telemetry_context.attach(trace.set_span_in_context(span))
+
+    def _end(self, event: BatchEnded) -> None:
+        longest_wait = max(event.waits)
+        outcome: dict[str, str] = {"microbatch.batch.outcome": event.outcome}
+        span = self._span.get()
+        if event.error is not None:
+            outcome["error.type"] = error_type(event.error)
+            span.set_status(StatusCode.ERROR, outcome["error.type"])
+        span.set_attributes(outcome)
+        span.set_attribute("microbatch.batch.failed_items", event.failed)
+        span.set_attribute("microbatch.batch.longest_wait", longest_wait)
+        span.end()
+        attributes = {NAME: event.name, "microbatch.batch.reason": event.reason, **outcome}
+        self._batches.record(event, longest_wait, attributes)
+
+
+class BatchHistograms:
+    """Record one measurement of each kind for each batch."""
+
+    def __init__(self, meter: Meter) -> None:
+        def histogram(name: str, unit: str, meaning: str, bounds: list[float]) -> metrics.Histogram:
+            return meter.create_histogram(
+                name, unit, meaning, explicit_bucket_boundaries_advisory=bounds
+            )
+
+        self._size = histogram("microbatch.batch.size", "{item}", "Items in a batch.", SIZES)
+        self._occupancy = histogram(
+            "microbatch.batch.occupancy", "1", "Size of a batch by max_batch_size.", PARTS
+        )
+        self._longest_wait = histogram(
+            "microbatch.batch.longest_wait",
+            "s",
+            "From the submission of a batch's oldest item to its dispatch.",
+            SECONDS,
+        )
+        self._handler = histogram(
+            "microbatch.handler.duration",
+            "s",
+            "From a batch's dispatch to its handler's end.",
+            SECONDS,
+        )
+
+    def record(self, event: BatchEnded, longest_wait: float, attributes: dict[str, str]) -> None:
+        """Record a batch that has ended."""
+        self._size.record(event.size, attributes)
+        self._occupancy.record(event.occupancy, attributes)
+        self._longest_wait.record(longest_wait, attributes)
+        self._handler.record(event.seconds, attributes)
+
+
+def links_to(contexts: Iterable[Context | None]) -> list[Link]:
+    """Link to the span that is current in each context, once to each."""
+    # One submission of many items has one context for all.
+    different = {id(each): each for each in contexts if each is not None}
+    spans = [each.run(trace.get_current_span).get_span_context() for each in different.values()]
+    once = {(span.trace_id, span.span_id): span for span in spans if span.is_valid}
+    return [Link(span) for span in once.values()]
+
+
+def error_type(error: BaseException) -> str:
+    """Name the type of an exception as the semantic conventions do: with its module."""
+    kind = type(error)
+    where = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return f"{where}{kind.__qualname__}"

@@ -1,0 +1,76 @@
+"""Tell an observer of each batch, and the log of each that failed; neither can hurt a batch."""
+
+import asyncio
+import logging
+from contextvars import Context
+from typing import Any
+
+from microbatch._select import Flight
+from microbatch.events import BatchDispatched, BatchEnded, Outcome
+from microbatch.options import Options
+
+__all__ = ["Observing", "wants_contexts"]
+
+log = logging.getLogger("microbatch")
+log.addHandler(logging.NullHandler())
+
+
+def wants_contexts(options: Options) -> bool:
+    """Tell whether the contexts of submissions are to be captured."""
+    return options.capture_context or bool(getattr(options.observer, "captures_context", False))
+
+
+class Observing:
+    """Watch the batches of one batcher on one loop, and count those that did not return."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: Options, name: str) -> None:
+        self.observer = options.observer
+        self.failed_batches = 0
+        self.cancelled_batches = 0
+        self._limit = options.max_batch_size
+        self._loop = loop
+        self._name = name
+        self._contexts: dict[Flight[Any], Context] = {}  # of the handler calls under way
+
+    def dispatched(self, flight: Flight[Any], context: Context) -> None:
+        """Tell the observer, in the context of the handler call that is to come."""
+        assert self.observer is not None
+        self._contexts[flight] = context
+        try:
+            context.run(self.observer, BatchDispatched(self._name, self._limit, flight))
+        except Exception as error:
+            self._report("observer", error)
+
+    def ended(self, flight: Flight[Any], error: BaseException | None, *, cancelled: bool) -> None:
+        """Count, log and tell what became of a handler call; ``error`` is what its items got."""
+        outcome: Outcome = "returned"
+        if cancelled:
+            outcome, error = "cancelled", None
+            self.cancelled_batches += 1
+        elif error is not None:
+            outcome = "raised"
+            self.failed_batches += 1
+            self._log(flight, error)
+        if self.observer is not None:
+            event = BatchEnded(self._name, self._limit, flight, outcome, error)
+            try:
+                self._contexts.pop(flight).run(self.observer, event)
+            except Exception as raised:
+                self._report("observer", raised)
+
+    def _log(self, flight: Flight[Any], error: BaseException) -> None:
+        try:
+            log.warning(
+                "batch of %r failed: %d items, dispatched by %s, %s after %.6g s",
+                self._name,
+                flight.size,
+                flight.reason,
+                type(error).__qualname__,
+                flight.ended - flight.departed,
+            )
+        except Exception as raised:
+            self._report("logging", raised)
+
+    def _report(self, what: str, error: Exception) -> None:
+        message = f"Exception in {what} of batcher {self._name!r}"
+        self._loop.call_exception_handler({"message": message, "exception": error})

@@ -1,0 +1,148 @@
+"""What statistics() tells of batches: how they went, and how their figures were distributed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from microbatch import Batcher, BatcherStatistics, Distribution
+from microbatch._select import Histogram
+from microbatch.lanes import distribution_of
+from microbatch.testing import RecordingHandler
+
+VALUES = st.lists(st.floats(2.0**-30, 2.0**34, exclude_min=True), min_size=1, max_size=60)
+
+
+def distribution(values: list[float]) -> Distribution:
+    histogram = Histogram()
+    for value in values:
+        histogram.add(value)
+    return distribution_of(histogram)
+
+
+# ------------------------------------------------------------------------------------ distributions
+@given(VALUES, st.floats(0, 1))
+def test_a_quantile_is_at_most_a_sixteenth_above_the_sorted_value(
+    values: list[float], q: float
+) -> None:
+    rank = max(math.ceil(q * len(values)), 1)
+    exact = sorted(values)[rank - 1]
+    assert exact <= distribution(values).quantile(q) <= exact * (1 + 1 / 16)
+
+
+@given(VALUES)
+def test_the_outer_quantiles_are_the_least_and_the_greatest_value(values: list[float]) -> None:
+    known = distribution(values)
+    assert (known.quantile(0), known.quantile(1)) == (min(values), max(values))
+    assert (known.min, known.max, known.count) == (min(values), max(values), len(values))
+    assert known.mean == pytest.approx(sum(values) / len(values))
+
+
+def test_nothing_has_a_distribution_too() -> None:
+    nothing = Distribution()
+    assert (nothing.count, nothing.sum, nothing.mean, nothing.quantile(0.5)) == (0, 0.0, 0.0, 0.0)
+    assert nothing.cumulative([1, 2]) == [0, 0]
+    assert nothing + nothing == nothing
+
+
+@pytest.mark.parametrize("q", [-0.1, 1.5, math.nan])
+def test_a_quantile_is_of_a_part_from_0_to_1(q: float) -> None:
+    with pytest.raises(ValueError, match=f"q must be from 0 to 1, got {q}"):
+        Distribution().quantile(q)
+
+
+@given(VALUES, st.lists(st.integers(-30, 34).map(lambda power: 2.0**power), unique=True))
+def test_cumulative_counts_are_exact_at_powers_of_two(
+    values: list[float], bounds: list[float]
+) -> None:
+    bounds.sort()
+    exact = [sum(value <= bound for value in values) for bound in bounds]
+    assert distribution(values).cumulative(bounds) == exact
+
+
+@given(VALUES, VALUES)
+def test_the_sum_of_two_is_the_distribution_of_all(some: list[float], more: list[float]) -> None:
+    both, all_ = distribution(some) + distribution(more), distribution([*some, *more])
+    assert (both.buckets, both.min, both.max) == (all_.buckets, all_.min, all_.max)
+    assert both.sum == pytest.approx(all_.sum)
+
+
+# --------------------------------------------------------------------------------------- statistics
+async def test_figures_of_batches_are_distributed_over_the_batches() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler(delay=0.5)
+    batcher = Batcher(handler, max_batch_size=4, max_latency=2.0)
+    before = batcher.statistics()
+    await asyncio.gather(*(batcher.submit(item) for item in range(6)))
+    now = batcher.statistics()
+    assert before.batch_size == before.handler_time == Distribution()
+    assert now.batch_size.buckets == ((2.0, 1), (4.0, 1))
+    assert now.occupancy.buckets == ((0.5, 1), (1.0, 1))
+    assert (now.queue_wait.count, now.queue_wait.max) == (6, 2.0)
+    assert now.queue_wait.quantile(0) == 0.0
+    assert now.queue_wait.quantile(0.5) == 2.0**-30  # as near to 0 as it tells
+    assert now.handler_time.buckets == ((0.5, 2),)
+    assert now.mean_batch_size == now.batch_size.mean == 3.0
+    assert (now.failed_batches, now.cancelled_batches) == (0, 0)
+
+
+async def test_batches_that_failed_or_were_cancelled_are_counted() -> None:
+    async def handler(items: list[str]) -> list[str]:
+        if items == ["cancel"]:
+            raise asyncio.CancelledError
+        if items == ["raise"]:
+            raise ValueError
+        return items * 2 if items == ["too many"] else items
+
+    batcher = Batcher(handler, max_batch_size=1)
+    words = ["cancel", "raise", "fine", "too many"]
+    await asyncio.gather(*(batcher.submit(word) for word in words), return_exceptions=True)
+    now = batcher.statistics()
+    assert (now.failed_batches, now.cancelled_batches, now.calls) == (2, 1, 4)
+    assert now.handler_time.count == 4
+
+
+async def test_a_handler_that_cannot_be_called_is_a_failed_batch() -> None:
+    async def handler(items: list[int]) -> list[int]:
+        return items
+
+    batcher: Batcher[int, int] = Batcher(handler)
+    batcher.router.here()._call = lambda flight: 1 / 0  # type: ignore[assignment]
+    with pytest.raises(ZeroDivisionError):
+        await batcher.submit(1)
+    now = batcher.statistics()
+    assert (now.failed_batches, now.handler_time.count, now.slots_busy) == (1, 1, 0)
+
+
+def test_figures_are_summed_over_loops_that_are_closed_too(loop_kind: Any) -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_batch_size=2)
+
+    async def main(count: int) -> None:
+        await asyncio.gather(*(batcher.submit(item) for item in range(count)))
+
+    for count in (1, 2, 4):
+        loop_kind.run(main, count)
+    now = batcher.statistics()
+    assert now.batch_size.buckets == ((1.0, 1), (2.0, 3))
+    assert (now.queue_wait.count, now.handler_time.count) == (7, 4)
+    assert (now.completed, now.slots_busy, now.calls) == (7, 0, 4)
+
+
+def test_statistics_of_two_batchers_add_up() -> None:
+    one = BatcherStatistics(submitted=2, completed=1, batches={"size": 1, "flush": 1})
+    two = BatcherStatistics(submitted=3, queued=3, batches={"size": 2})
+    both = one + two
+    assert (both.submitted, both.completed, both.queued) == (5, 1, 3)
+    assert both.batches == {"size": 3, "flush": 1}
+    assert both.calls == 4
+
+
+def test_statistics_never_change() -> None:
+    with pytest.raises(AttributeError):
+        BatcherStatistics().batch_size = Distribution()  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        (BatcherStatistics() + BatcherStatistics()).batches["size"] = 1  # type: ignore[index]
