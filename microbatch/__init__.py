@@ -3,7 +3,8 @@
 from microbatch._select import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
-from microbatch.decorator import Batched, batched
+from microbatch.channel import END
+from microbatch.decorator import Batched, BatchedStream, batched
 from microbatch.errors import (
     BatcherClosedError,
     BatchError,
@@ -15,12 +16,15 @@ from microbatch.errors import (
 )
 from microbatch.options import BatcherOptions, Options
 from microbatch.statistics import BatcherStatistics
+from microbatch.streaming import Stream
 
 __all__ = [
+    "END",
     "Batch",
     "BatchError",
     "BatchTimeoutError",
     "Batched",
+    "BatchedStream",
     "Batcher",
     "BatcherClosedError",
     "BatcherOptions",
@@ -30,6 +34,7 @@ __all__ = [
     "MicrobatchError",
     "Options",
     "ResultCountError",
+    "Stream",
     "Ticket",
     "batched",
     "current_batch",

@@ -9,23 +9,22 @@ import functools
 import inspect
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context
-from typing import Any, TypeAlias
+from typing import Any
 
 from microbatch._select import Flight, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
+from microbatch.calling import Handler, caller_of
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
 
-__all__ = ["Dispatcher", "Handler"]
+__all__ = ["Dispatcher"]
 
 ENDING = 0.01
 """Seconds; the end of a loop whose tasks are all cancelled takes less."""
-
-Handler: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
 
 class Dispatcher:
@@ -42,7 +41,6 @@ class Dispatcher:
         self.loop = loop
         self.batched = 0
         self.batches: Counter[str] = Counter()
-        self._call = functools.partial(plain_call, handler)
         self._settling = Settling(name)
         self._options = options
         self._name = name
@@ -62,6 +60,7 @@ class Dispatcher:
         self._clock = clock_of(loop)
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
+        self._call = caller_of(handler, self.lane, options, name)
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -141,6 +140,7 @@ class Dispatcher:
         context = Context()
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
+        flight.task = start = Start()
         try:
             work = context.run(self._call, flight)
             task = self.loop.create_task(work, name=self._name, context=context)
@@ -158,8 +158,8 @@ class Dispatcher:
         if self._ordered:
             self._departed.append(flight)
         task.add_done_callback(self._end, context=self._context)
-        if not flight.alive:  # an eager handler gave its callers up before there was a task
-            self._abandon(flight)
+        if start.cancelled:
+            task.cancel()
 
     def _give_slot_back(self) -> None:
         self._free += 1
@@ -370,6 +370,12 @@ class Dispatcher:
             self.report_loss()
 
 
-def plain_call(handler: Handler, flight: Flight[Any]) -> Coroutine[Any, Any, Any]:
-    """Call a handler once with all items of a flight; what it answers is theirs."""
-    return handler(flight.items)
+class Start:
+    """Stand for a task while it is being made: an eager one runs before it can be cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Have the task cancelled once it is there."""
+        self.cancelled = True

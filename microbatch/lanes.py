@@ -10,7 +10,8 @@ from collections.abc import Callable
 from types import MappingProxyType
 
 from microbatch._select import Lane, Router
-from microbatch.dispatcher import Dispatcher, Handler
+from microbatch.calling import Handler
+from microbatch.dispatcher import Dispatcher
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics
 

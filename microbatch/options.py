@@ -7,15 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
-__all__ = ["BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+__all__ = [
+    "BatcherOptions",
+    "HandlerOptions",
+    "Options",
+    "Ordering",
+    "Overflow",
+    "StreamOverflow",
+    "TimeoutPolicy",
+]
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
+StreamOverflow: TypeAlias = Literal["wait", "fail"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
-class BatcherOptions(TypedDict, total=False):
-    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds.
+class HandlerOptions(TypedDict, total=False):
+    """Name the keyword arguments that do not tell what kind of handler it is.
 
     What each means, and its default, stands at the field of Options of the same name.
     """
@@ -30,6 +39,17 @@ class BatcherOptions(TypedDict, total=False):
     timeout_policy: TimeoutPolicy
     cancel_abandoned: bool
     name: str | None
+    stream_buffer: int
+    stream_overflow: StreamOverflow
+
+
+class BatcherOptions(HandlerOptions, total=False):
+    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds.
+
+    What each means, and its default, stands at the field of Options of the same name.
+    """
+
+    stream: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +80,13 @@ class Options:
     """The handler is cancelled once nobody waits for any of its items."""
     name: str | None = None
     """In errors and metrics; None: the handler's."""
+    stream_buffer: int = 64
+    """Most chunks of one item that wait for its reader (``stream=True``)."""
+    stream_overflow: StreamOverflow = "wait"
+    """When an item's chunks fill its buffer: ``"wait"`` (its batch takes the next step when there
+    is room), ``"fail"`` (it leaves the batch, and its reader gets CapacityError after those)."""
+    stream: bool = False
+    """The handler is an async generator that yields chunks, step by step, for ``stream()``."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -76,6 +103,11 @@ class Options:
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         flag("cancel_abandoned", self.cancel_abandoned)
         text("name", self.name)
+        self._set("stream_buffer", count("stream_buffer", self.stream_buffer))
+        one_of("stream_overflow", self.stream_overflow, get_args(StreamOverflow))
+        flag("stream", self.stream)
+        if self.stream:
+            self._check_stream()
 
     @classmethod
     def of(cls, given: BatcherOptions) -> "Options":
@@ -101,6 +133,19 @@ class Options:
                 f"or items would be late before they are dispatched, got {self.timeout!r}"
             )
         self._set("timeout", timeout)
+
+    def _check_stream(self) -> None:
+        """Refuse what cannot go with chunks that are given while the handler runs."""
+        if self.ordering == "ordered":
+            raise ValueError(
+                "stream=True gives each chunk at once, so ordering must be 'unordered', "
+                "got 'ordered'"
+            )
+        if callable(self.timeout_policy):
+            raise ValueError(
+                "stream=True gives chunks and no results, so timeout_policy must be one of "
+                f"'partial', 'fail', got {self.timeout_policy!r}"
+            )
 
 
 def count(name: str, value: Any, kind: str = "an integer") -> int:
