@@ -31,13 +31,12 @@ class Bell:
     task looks whether what it waits for is there, and waits again.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_loop", "_wake")
+    __slots__ = ("_asyncio_future_blocking", "_loop", "_wake")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
-        self._context: Context
         self._loop = loop
-        self._wake: Callable[[Bell], object] | None = None
+        self._wake: tuple[Callable[[Bell], object], Context] | None = None
 
     @property
     def awaited(self) -> bool:
@@ -54,7 +53,7 @@ class Bell:
 
     def add_done_callback(self, wake: Callable[["Bell"], object], *, context: Context) -> None:
         """Keep how to wake the task; called by the task."""
-        self._wake, self._context = wake, context
+        self._wake = wake, context
 
     def result(self) -> None:
         """Be asked by the task that is woken."""
@@ -70,9 +69,9 @@ class Bell:
 
     def ring(self) -> None:
         """Wake the task now; never from within another."""
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            self._context.run(wake, self)
+        if self._wake is not None:
+            (wake, context), self._wake = self._wake, None
+            context.run(wake, self)
 
 
 def ring_all(bells: list[Bell]) -> None:
