@@ -16,11 +16,12 @@ from microbatch import Batcher, BatcherOptions, batched
 from microbatch._select import choose
 from microbatch.options import Options
 
-COUNTS = ["max_batch_size", "max_concurrent_batches", "capacity"]
+COUNTS = ["max_batch_size", "max_concurrent_batches", "capacity", "stream_buffer"]
 KIND = dict.fromkeys(COUNTS, "an integer") | {"capacity": "an integer or None"}
 WORDS = {
     "overflow": "'wait', 'reject', 'drop_oldest'",
     "ordering": "'unordered', 'ordered'",
+    "stream_overflow": "'wait', 'fail'",
     "timeout_policy": "'partial', 'fail', a callable",
 }
 FIELDS = [field.name for field in dataclasses.fields(Options)]
@@ -33,7 +34,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, TypeError, f"{name} must be {KIND[name]}, got {value!r}")
       for name in COUNTS for value in (True, False, 1.0, math.nan, math.inf, "8", [1])),
     *((name, None, TypeError, f"{name} must be an integer, got None")
-      for name in ("max_batch_size", "max_concurrent_batches")),
+      for name in ("max_batch_size", "max_concurrent_batches", "stream_buffer")),
     ("max_latency", -0.001, ValueError, "max_latency must be >= 0, got -0.001"),
     ("max_latency", -1, ValueError, "max_latency must be >= 0, got -1"),
     *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
@@ -47,7 +48,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
+      for name in ("cancel_abandoned", "stream") for value in (0, 1, None, "yes")),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
       for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip
@@ -135,6 +136,9 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "timeout_policy": "partial",
         "cancel_abandoned": True,
         "name": None,
+        "stream_buffer": 64,
+        "stream_overflow": "wait",
+        "stream": False,
     }
 
 
