@@ -53,7 +53,7 @@ class Signature:
     def whole(self, item: Any) -> Any:
         """Give an item back; TypeError where it lacks one value for each parameter."""
         width = len(self.parameters)
-        if width > 1 and not (isinstance(item, (tuple, list)) and len(item) == width):
+        if width > 1 and not (issubclass(type(item), (tuple, list)) and len(item) == width):
             raise TypeError(
                 f"an item must be a tuple of {width} values, one for each parameter, got {item!r}"
             )

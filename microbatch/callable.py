@@ -166,9 +166,10 @@ class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
         super()._set_call(signature)
         self._stands = True
 
-    def __call__(  # type: ignore[override]
+    def __call__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self, *args: P.args, **kwargs: P.kwargs
     ) -> Stream[C]:
+        """Submit one item, and give the stream of its chunks."""
         if self.instance is None and not self._stands:
             stream: Any = self.call_unbound(args, kwargs)
             return stream  # type: ignore[no-any-return]

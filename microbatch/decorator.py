@@ -148,7 +148,7 @@ class Decorator:
     ) -> BatchedClassMethod[[A], A, R]: ...
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[type[S], list[A]], Silence[R]], /
     ) -> BatchedClassMethod[[A], A, R | None]: ...
 
@@ -248,7 +248,7 @@ class StreamDecorator:
     def __call__(self, function: Callable[[list[A]], Chunks[K]], /) -> BatchedStream[[A], A, K]: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[list[A], list[B]], Chunks[K]], /
     ) -> BatchedStream[[A, B], tuple[A, B], K]: ...
 
@@ -258,7 +258,7 @@ class StreamDecorator:
     ) -> BatchedStream[Concatenate[A, ...], Any, K]: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[type[S], list[A]], Chunks[K]], /
     ) -> BatchedStreamClassMethod[[A], A, K]: ...
 
@@ -289,7 +289,7 @@ class StreamDecorator:
 
 
 @overload
-def batched(
+def batched(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     function: None = None, /, *, stream: Literal[True], **options: Unpack[HandlerOptions]
 ) -> StreamDecorator: ...
 

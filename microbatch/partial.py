@@ -62,6 +62,16 @@ async def answer_together(
     ]
 
 
+def is_pair(pair: Any) -> bool:
+    """Tell whether something is a tuple of an index and whatever else."""
+    return (
+        issubclass(type(pair), tuple)
+        and len(pair) == 2  # noqa: PLR2004 (that is a pair)
+        and hasattr(pair[0], "__index__")
+        and not isinstance(pair[0], bool)
+    )
+
+
 class Pairs:
     """Read what a generator yields, and know what it has answered so far."""
 
@@ -72,12 +82,9 @@ class Pairs:
 
     def read(self, pair: Any) -> tuple[int, Any]:
         """Give a pair's place and result; BatchError for what is no pair, or for no such place."""
-        if not isinstance(pair, tuple) or len(pair) != 2:  # noqa: PLR2004
+        if not is_pair(pair):
             raise self._wrong("must yield (index, result) pairs", pair)
-        place, result = pair
-        if isinstance(place, bool) or not hasattr(place, "__index__"):
-            raise self._wrong("must yield (index, result) pairs", pair)
-        place = operator.index(place)
+        place, result = operator.index(pair[0]), pair[1]
         if not 0 <= place < self._size:
             raise self._wrong(f"must yield an index from 0 to {self._size - 1}", place)
         if place in self._answered:

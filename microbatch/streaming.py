@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextvars import Context
 from types import EllipsisType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from microbatch._select import Front, Router, Ticket
 from microbatch.channel import Channel
@@ -101,6 +101,6 @@ def open_stream(
     """Submit an item, and give the stream of its chunks."""
     channel = Channel(item, router.find_lane().loop)
     front: Front[Channel, None] = Front(router)
-    ticket = front.submit(channel, timeout=timeout)  # type: ignore[arg-type]
+    ticket = front.submit(channel, timeout=cast("float | None", timeout))
     ticket.add_done_callback(channel.end, context=Context())
     return Stream(channel, ticket, name)

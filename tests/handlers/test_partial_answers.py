@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch import BatchError, Batcher, HandlerCancelledError, ResultCountError, testing
+from microbatch import Batcher, BatchError, HandlerCancelledError, ResultCountError, testing
 from tests.handlers.asking import outcomes
 
 if TYPE_CHECKING:
