@@ -15,7 +15,7 @@ from typing import Any
 
 from microbatch._select import Flight, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
-from microbatch.calling import Handler, caller_of
+from microbatch.calling import Call, Handler, caller_of
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.options import Options
 from microbatch.settling import Settling
@@ -140,10 +140,8 @@ class Dispatcher:
         context = Context()
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
-        flight.task = start = Start()
         try:
-            work = context.run(self._call, flight)
-            task = self.loop.create_task(work, name=self._name, context=context)
+            task = self._launch(flight, self._call, context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             self._settling.error(flight, error)
             self._give_slot_back()
@@ -153,13 +151,20 @@ class Dispatcher:
             raise
         finally:
             self._starting = None
-        flight.task = task
-        self._running[task] = flight
         if self._ordered:
             self._departed.append(flight)
         task.add_done_callback(self._end, context=self._context)
+
+    def _launch(self, flight: Flight[Any], call: Call, context: Context) -> asyncio.Task[Any]:
+        """Make the task of a flight; an eager one runs before there is a task to cancel."""
+        flight.task = start = Start()
+        work = context.run(call, flight)
+        task = self.loop.create_task(work, name=self._name, context=context)
+        flight.task = task
+        self._running[task] = flight
         if start.cancelled:
             task.cancel()
+        return task
 
     def _give_slot_back(self) -> None:
         self._free += 1
@@ -212,10 +217,6 @@ class Dispatcher:
 
     def _abandon(self, flight: Flight[Any]) -> None:
         if self._options.cancel_abandoned:
-            self._cancel(flight)
-
-    def _cancel(self, flight: Flight[Any]) -> None:
-        if flight.task is not None:
             flight.task.cancel()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
@@ -232,7 +233,7 @@ class Dispatcher:
         if self._options.timeout_policy == "fail":
             for flight in hit:
                 flight.fail(self._late_batch_error)
-                self._cancel(flight)
+                flight.task.cancel()
         if callable(self._options.timeout_policy):
             for flight in (queued, in_flight):
                 if flight.size:
@@ -256,13 +257,11 @@ class Dispatcher:
     def _ask_policy(self, policy: Callable[[list[Any]], Any], flight: Flight[Any]) -> None:
         items = flight.items  # as many as it answers for, whoever leaves before it is asked
 
-        async def ask() -> Any:
+        async def ask(_: Flight[Any]) -> Any:
             answer = policy(items)
             return await answer if inspect.isawaitable(answer) else answer
 
-        task = self.loop.create_task(ask(), name=self._name, context=Context())
-        flight.task = task
-        self._running[task] = flight
+        task = self._launch(flight, ask, Context())
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
-import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
 
 from microbatch import Batcher
+from microbatch.channel import Bell, ring_all
 from tests.streaming.counting import Countdown, read, turns
 
 if TYPE_CHECKING:
@@ -114,6 +116,16 @@ async def test_a_stream_whose_reader_was_cancelled_says_so_to_the_next() -> None
     await batcher.drain()
 
 
+async def test_a_cancel_scope_of_anyio_ends_a_read() -> None:
+    handler, batcher = counting()
+    stream = batcher.stream(3)
+    with anyio.move_on_after(0.5) as scope:
+        await anext(stream)
+    assert scope.cancelled_caught
+    await batcher.drain()
+    assert handler.outcomes == ["CancelledError"]
+
+
 async def test_waiting_beside_a_read_cancels_nothing() -> None:
     _, batcher = counting()
     stream = batcher.stream(2)
@@ -140,6 +152,22 @@ async def test_a_reader_may_submit_to_the_same_batcher() -> None:
     _, batcher = counting(max_concurrent_batches=2)
     chunks = [(chunk, await batcher.submit(1)) async for chunk in batcher.stream(2)]
     assert chunks == [(1, [0]), (0, [0])]
+
+
+async def test_when_one_reader_exits_the_others_of_the_step_are_woken() -> None:
+    bells = [Bell(asyncio.get_running_loop()) for _ in range(3)]
+    rung: list[Any] = []
+
+    def leave(_: object) -> None:
+        raise KeyboardInterrupt
+
+    for bell, wake in zip(bells, (rung.append, leave, rung.append), strict=True):
+        bell.add_done_callback(wake, context=contextvars.copy_context())
+    with pytest.raises(KeyboardInterrupt):
+        ring_all(list(bells))
+    assert rung == [bells[0]]
+    await turns()
+    assert rung == [bells[0], bells[2]]
 
 
 # ------------------------------------------------------------------------------------------ closing
@@ -274,7 +302,6 @@ async def test_nothing_of_a_stream_stays_behind() -> None:
         gc.enable()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="has no eager tasks")
 def test_the_end_of_a_loop_ends_streams_and_their_handler(loop_kind: Any) -> None:
     handler, batcher = counting()
 

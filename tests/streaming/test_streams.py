@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,7 +89,12 @@ async def test_whatever_is_no_end_and_no_exception_is_a_chunk() -> None:
             yield [chunk]
 
     assert await read(streaming(handler).stream("x")) == chunks
+
+
+def test_the_end_is_one_object_that_copies_and_pickles_know() -> None:
     assert repr(END) == "END"
+    assert copy.deepcopy(END) is END
+    assert pickle.loads(pickle.dumps(END)) is END
 
 
 # -------------------------------------------------------------------------------- the handler's end
