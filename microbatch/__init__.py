@@ -3,7 +3,7 @@
 from microbatch._select import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
-from microbatch.channel import END
+from microbatch.channel import END, End
 from microbatch.decorator import Batched, BatchedStream, batched
 from microbatch.errors import (
     BatcherClosedError,
@@ -30,6 +30,7 @@ __all__ = [
     "BatcherOptions",
     "BatcherStatistics",
     "CapacityError",
+    "End",
     "HandlerCancelledError",
     "MicrobatchError",
     "Options",
