@@ -31,12 +31,15 @@ class Bell:
     task looks whether what it waits for is there, and waits again.
     """
 
-    __slots__ = ("_asyncio_future_blocking", "_loop", "_wake")
+    __slots__ = ("_asyncio_future_blocking", "_done", "_loop", "_wake")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
         self._loop = loop
-        self._wake: tuple[Callable[[Bell], object], Context] | None = None
+        # A task that is woken asks for a result; of an asyncio future it does so most cheaply.
+        self._done: asyncio.Future[None] = loop.create_future()
+        self._done.set_result(None)
+        self._wake: tuple[Callable[[Any], object], Context] | None = None
 
     @property
     def awaited(self) -> bool:
@@ -51,12 +54,9 @@ class Bell:
         """Give the loop that a task which waits must run on."""
         return self._loop
 
-    def add_done_callback(self, wake: Callable[["Bell"], object], *, context: Context) -> None:
+    def add_done_callback(self, wake: Callable[[Any], object], *, context: Context) -> None:
         """Keep how to wake the task; called by the task."""
         self._wake = wake, context
-
-    def result(self) -> None:
-        """Be asked by the task that is woken."""
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
         """Wake the task that was cancelled, which raises CancelledError by itself."""
@@ -71,7 +71,7 @@ class Bell:
         """Wake the task now; never from within another."""
         if self._wake is not None:
             (wake, context), self._wake = self._wake, None
-            context.run(wake, self)
+            context.run(wake, self._done)
 
 
 def ring_all(bells: list[Bell]) -> None:

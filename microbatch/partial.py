@@ -4,6 +4,7 @@ Each caller is answered at once. When nobody is left to answer, the generator is
 stands, for it may never end by itself: what it must do in any case belongs in a ``finally``.
 """
 
+import asyncio
 import operator
 import reprlib
 from collections.abc import AsyncGenerator, Callable
@@ -23,6 +24,8 @@ async def answer_one_by_one(
 ) -> Any:
     """Settle each item of a flight when the generator yields its result; ``wake`` the callers.
 
+    After each result the loop has a turn, in which its caller goes on.
+
     What is missing at the end is a ResultCountError for those callers alone. A pair that cannot be
     is a BatchError for all that still wait, as is what the generator raises.
     """
@@ -32,6 +35,7 @@ async def answer_one_by_one(
             place, result = pairs.read(pair)
             if flight.settle(place, result, individual):
                 wake()
+                await asyncio.sleep(0)  # for a generator may never wait
             if not flight.alive:
                 break
     for place in flight.awaited:
