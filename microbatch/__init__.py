@@ -3,7 +3,8 @@
 from microbatch._select import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
-from microbatch.decorator import Batched, batched
+from microbatch.channel import END, End
+from microbatch.decorator import Batched, BatchedStream, batched
 from microbatch.errors import (
     BatcherClosedError,
     BatchError,
@@ -17,25 +18,30 @@ from microbatch.errors import (
 from microbatch.events import BatchDispatched, BatchEnded
 from microbatch.options import BatcherOptions, Options
 from microbatch.statistics import BatcherStatistics, Distribution
+from microbatch.streaming import Stream
 
 __all__ = [
+    "END",
     "Batch",
     "BatchDispatched",
     "BatchEnded",
     "BatchError",
     "BatchTimeoutError",
     "Batched",
+    "BatchedStream",
     "Batcher",
     "BatcherClosedError",
     "BatcherOptions",
     "BatcherStatistics",
     "CapacityError",
     "Distribution",
+    "End",
     "HandlerCancelledError",
     "MicrobatchError",
     "Options",
     "OverweightError",
     "ResultCountError",
+    "Stream",
     "Ticket",
     "batched",
     "current_batch",

@@ -1,5 +1,6 @@
 """What a handler may ask about the batch that it is serving."""
 
+from collections.abc import Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
@@ -33,7 +34,7 @@ class Batch:
     attempt: int
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
-    """The places of the items that nobody awaits any more."""
+    """The places of the items that nobody awaits any more: given up, or answered already."""
     key: Any
     """The key that its items share; None where there are none."""
     weight: float
@@ -41,6 +42,9 @@ class Batch:
     contexts: tuple[Context | None, ...] = field(repr=False)
     """The context that each item was submitted in, where the option ``capture_context`` asks for
     it and the item is not settled; else None."""
+    alive: tuple[int, ...]
+    """The places of the items that are still awaited. A handler that streams yields one chunk for
+    each of these; for it they change only when it is resumed after a step."""
 
 
 class Serving(NamedTuple):
@@ -49,6 +53,8 @@ class Serving(NamedTuple):
     name: str
     flight: "Flight[Any]"
     attempt: int = 1
+    alive: Callable[[], tuple[int, ...]] | None = None
+    """Tells the places as the current step has them, of a handler that takes steps."""
 
 
 serving: ContextVar[Serving] = ContextVar("microbatch.serving")
@@ -65,6 +71,7 @@ def current_batch() -> Batch:
     except LookupError:
         raise RuntimeError("current_batch() must be called from within a batch handler") from None
     flight = served.flight
+    awaited = flight.awaited
     return Batch(
         name=served.name,
         size=flight.size,
@@ -73,6 +80,7 @@ def current_batch() -> Batch:
         attempt=served.attempt,
         key=None if flight.group is None else flight.group.key,
         weight=float(flight.size) if flight.group is None else flight.weight,
-        abandoned=tuple(sorted({*range(flight.size)}.difference(flight.awaited))),
         contexts=tuple(flight.contexts),
+        abandoned=tuple(sorted({*range(flight.size)}.difference(awaited))),
+        alive=awaited if served.alive is None else served.alive(),
     )

@@ -1,14 +1,16 @@
 """The public face of one handler: submit single items, and have them handled in batches."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._select import Front
-from microbatch.handler import as_coroutine_function, name_of
+from microbatch.channel import End
+from microbatch.handler import as_coroutine_function, check_stream, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import (
     BatcherOptions,
+    HandlerOptions,
     Options,
     Ordering,
     Reconfiguration,
@@ -17,13 +19,15 @@ from microbatch.options import (
 )
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import MappedSource
+from microbatch.streaming import Stream, open_stream
 
-__all__ = ["Answer", "Batcher", "Results", "Silence"]
+__all__ = ["Answer", "Batcher", "Chunks", "Results", "Silence"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
+C = TypeVar("C")
 
 
 class Results(Protocol[R_co]):
@@ -38,8 +42,13 @@ class Results(Protocol[R_co]):
         ...
 
 
-Answer: TypeAlias = Awaitable[Results[R | Exception]] | Results[R | Exception]
+Answer: TypeAlias = (
+    Awaitable[Results[R | Exception]]
+    | Results[R | Exception]
+    | AsyncIterator[tuple[int, R | Exception]]
+)
 Silence: TypeAlias = Awaitable[Results[R | Exception] | None] | Results[R | Exception] | None
+Chunks: TypeAlias = AsyncIterator[Results[C | Exception | End] | None]
 
 
 class Batcher(Front[T_contra, R_co]):
@@ -48,6 +57,11 @@ class Batcher(Front[T_contra, R_co]):
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
     to each; an exception at some place of it is raised to that place's caller alone. It is an
     ``async def``, or a plain function, which runs in a thread of anyio's pool.
+
+    An async generator yields ``(index, result)`` pairs, in any order, and each caller is answered
+    at once; what is missing at its end is a ResultCountError for those callers alone. It is closed
+    when nobody is left to answer. With ``stream=True`` it yields one list of chunks per step, which
+    ``stream()`` gives item by item.
 
     A batcher belongs to no event loop until it is used, has a queue for each loop that it is used
     from, and may be made at import time. Its options are those of BatcherOptions; a wrong one
@@ -63,6 +77,15 @@ class Batcher(Front[T_contra, R_co]):
 
         @property
         def router(self) -> Lanes: ...  # noqa: D102
+
+    @overload
+    def __init__(
+        self: "Batcher[T, list[C]]",
+        handler: Callable[[list[T]], Chunks[C]],
+        *,
+        stream: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
 
     @overload
     def __init__(
@@ -92,6 +115,7 @@ class Batcher(Front[T_contra, R_co]):
             raise TypeError(f"handler must be a function of a list of items, got {handler!r}")
         work = as_coroutine_function(handler)
         checked = Options.of(options)
+        check_stream(handler, checked.stream)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
 
     @property
@@ -108,6 +132,32 @@ class Batcher(Front[T_contra, R_co]):
         return f"<{type(self).__name__} {self.name!r}>"
 
     # ---------------------------------------------------------------------------------- streaming
+    def stream(
+        self: "Batcher[T, list[C]]",
+        item: T,
+        *,
+        timeout: float | EllipsisType | None = ...,
+        weight: float | EllipsisType = ...,
+        key: Any = ...,
+        priority: float | EllipsisType = ...,
+    ) -> Stream[C]:
+        """Submit one item as submit() does, and give the stream of its chunks.
+
+        ``timeout``, in seconds, is from here to the item's end, and replaces the option of that
+        name; None is no limit. ``weight``, ``key`` and ``priority`` are as for submit(). Raises
+        RuntimeError unless the batcher has ``stream=True``.
+        """
+        if not self.options.stream:
+            raise RuntimeError(
+                f"batcher {self.name!r} has no streams: it was made without stream=True"
+            )
+        own = {"timeout": timeout, "weight": weight, "key": key, "priority": priority}
+        return open_stream(self.router, self.name, self._whole_item(item), own)
+
+    def _whole_item(self, item: Any) -> Any:
+        """Give an item back; TypeError where it lacks something."""
+        return item
+
     @overload
     def map(
         self,

@@ -50,6 +50,15 @@ class Signature:
         """How many positional arguments are the item as they stand; -1 when none can be."""
         return -1 if self.keywords else len(self.parameters)
 
+    def whole(self, item: Any) -> Any:
+        """Give an item back; TypeError where it lacks one value for each parameter."""
+        width = len(self.parameters)
+        if width > 1 and not (issubclass(type(item), (tuple, list)) and len(item) == width):
+            raise TypeError(
+                f"an item must be a tuple of {width} values, one for each parameter, got {item!r}"
+            )
+        return item
+
     def transpose(self, function: Callable[..., Any]) -> Callable[[list[Any]], Any]:
         """Give a function of a list of items that calls ``function`` with one list a parameter."""
         if self.arity == 1:

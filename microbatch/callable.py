@@ -11,12 +11,14 @@ from microbatch.batcher import Batcher
 from microbatch.binding import Signature
 from microbatch.definition import Definition, kind_of
 from microbatch.options import BatcherOptions, Options
+from microbatch.streaming import Stream
 
-__all__ = ["Batched"]
+__all__ = ["Batched", "BatchedStream"]
 
 P = ParamSpec("P")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
+C = TypeVar("C")
 
 
 class OwnDocstring:
@@ -72,6 +74,14 @@ class Batched(
     def batcher(self) -> Self:
         """The batcher behind the calls, which is this very object."""
         return self
+
+    def _whole_item(self, item: Any) -> Any:
+        return self._signature.whole(item)
+
+    @property
+    def _signature(self) -> Signature:
+        definition = self.definition
+        return definition.signature if self.instance is None else definition.bound_signature
 
     # ------------------------------------------------------------------------------ as a function
     def __getattr__(self, name: str) -> Any:
@@ -141,6 +151,29 @@ class Batched(
         self.router.here()  # tells that it is a method
         self._set_call(self.definition.signature)
         return self(*args, **kwargs)
+
+
+class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
+    """Be a streaming batch function: a call with one item gives the Stream of its chunks.
+
+    For the rest it is as Batched; ``submit`` gives a Ticket for the list of all its chunks.
+    """
+
+    __doc__ = own_docstring(__doc__)
+    _stands = False
+
+    def _set_call(self, signature: Signature) -> None:
+        super()._set_call(signature)
+        self._stands = True
+
+    def __call__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, *args: P.args, **kwargs: P.kwargs
+    ) -> Stream[C]:
+        """Submit one item, and give the stream of its chunks."""
+        if self.instance is None and not self._stands:
+            stream: Any = self.call_unbound(args, kwargs)
+            return stream  # type: ignore[no-any-return]
+        return self.stream(self._signature.bind(*args, **kwargs))
 
 
 class UnboundMethod(Batched[P, T_contra, R_co]):

@@ -1,15 +1,36 @@
 """``@batched``: a batch function that is called with one item at a time."""
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import (
+    Any,
+    Concatenate,
+    Literal,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeVar,
+    Unpack,
+    overload,
+)
 
 from microbatch._select import Ticket
-from microbatch.batcher import Answer, Silence
-from microbatch.callable import Batched
+from microbatch.batcher import Answer, Chunks, Silence
+from microbatch.callable import Batched, BatchedStream
 from microbatch.handler import name_of
-from microbatch.options import BatcherOptions, Options
+from microbatch.options import BatcherOptions, HandlerOptions, Options
+from microbatch.streaming import Stream
 
-__all__ = ["Batched", "BatchedClassMethod", "BatchedMethod", "Decorator", "batched"]
+__all__ = [
+    "Batched",
+    "BatchedClassMethod",
+    "BatchedMethod",
+    "BatchedStream",
+    "BatchedStreamClassMethod",
+    "BatchedStreamMethod",
+    "Decorator",
+    "StreamDecorator",
+    "batched",
+]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -21,6 +42,7 @@ S_contra = TypeVar("S_contra", contravariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
+K = TypeVar("K")
 
 
 class BatchedMethod(Protocol[P, T_contra, R_co]):
@@ -126,7 +148,7 @@ class Decorator:
     ) -> BatchedClassMethod[[A], A, R]: ...
 
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, function: Callable[[type[S], list[A]], Silence[R]], /
     ) -> BatchedClassMethod[[A], A, R | None]: ...
 
@@ -186,7 +208,99 @@ class Decorator:
         return made
 
 
-def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Decorator:
+class BatchedStreamMethod(Protocol[P, T_contra, K]):
+    """Be a BatchedStream in a class, as type checkers see it."""
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any], /) -> Self: ...
+
+    @overload
+    def __get__(
+        self, instance: object, owner: type[Any] | None = None, /
+    ) -> BatchedStream[P, T_contra, K]: ...
+
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
+        """Call it with the instance in front."""
+        ...
+
+
+class BatchedStreamClassMethod(Protocol[P, T_contra, K]):
+    """Be a BatchedStream over a classmethod, as type checkers see it."""
+
+    def __get__(
+        self, instance: object, owner: type[Any] | None = None, /
+    ) -> BatchedStream[P, T_contra, K]:
+        """Give the batcher of the class."""
+        ...
+
+    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
+        """Call it with the class in front."""
+        ...
+
+
+class StreamDecorator:
+    """Make BatchedStream objects with the same options."""
+
+    def __init__(self, options: BatcherOptions) -> None:
+        self._options = options
+
+    @overload
+    def __call__(self, function: Callable[[list[A]], Chunks[K]], /) -> BatchedStream[[A], A, K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[list[A], list[B]], Chunks[K]], /
+    ) -> BatchedStream[[A, B], tuple[A, B], K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[list[A], Q], Chunks[K]], /
+    ) -> BatchedStream[Concatenate[A, ...], Any, K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[type[S], list[A]], Chunks[K]], /
+    ) -> BatchedStreamClassMethod[[A], A, K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[type[S], list[A], Q], Chunks[K]], /
+    ) -> BatchedStreamClassMethod[Concatenate[A, ...], Any, K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A]], Chunks[K]], /
+    ) -> BatchedStreamMethod[[A], A, K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[[S, list[A], list[B]], Chunks[K]], /
+    ) -> BatchedStreamMethod[[A, B], tuple[A, B], K]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[S, list[A], Q], Chunks[K]], /
+    ) -> BatchedStreamMethod[Concatenate[A, ...], Any, K]: ...
+
+    def __call__(self, function: Any, /) -> Any:
+        """Make a BatchedStream of a streaming batch function."""
+        made: BatchedStream[..., Any, Any] = BatchedStream(function, **self._options)
+        return made
+
+
+@overload
+def batched(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+    function: None = None, /, *, stream: Literal[True], **options: Unpack[HandlerOptions]
+) -> StreamDecorator: ...
+
+
+@overload
+def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Decorator: ...
+
+
+def batched(
+    function: None = None, /, **options: Unpack[BatcherOptions]
+) -> Decorator | StreamDecorator:
     """Make a batch function callable with one item at a time.
 
     ::
@@ -202,8 +316,11 @@ def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Deco
 
     A call binds keywords and defaults as Python does; a default is the value of one item, not a
     list. Type checkers take several parameters by place only.
+
+    With ``stream=True`` the function is an async generator, and a call gives a Stream.
     """
     if function is not None:
         raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")
-    Options.of(options)
+    if Options.of(options).stream:
+        return StreamDecorator(options)
     return Decorator(options)

@@ -7,7 +7,7 @@ from types import MethodType
 from typing import Any
 
 from microbatch.binding import Signature, parameters_of
-from microbatch.handler import as_coroutine_function, name_of
+from microbatch.handler import as_coroutine_function, check_stream, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import Options
 
@@ -38,6 +38,7 @@ class Definition:
         kind = kind_of(given)
         function: Callable[..., Any] = given.__func__ if isinstance(given, kind or ()) else given
         work = as_coroutine_function(function)
+        check_stream(function, options.stream)
         in_class = kind is None and is_in_class(function)
         is_method = kind is classmethod or (in_class and takes_instance(function))
         signature = Signature.of(function, skip_first=is_method)

@@ -10,27 +10,27 @@ import inspect
 import math
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Context
-from typing import Any, TypeAlias
+from typing import Any
 
 from microbatch._select import Flight, Group, Lane, Ticket
 from microbatch.batch import Reason, Serving, serving
+from microbatch.calling import Call, Handler, caller_of
+from microbatch.channel import as_it_is, of_entry
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.observing import Observing, wants_contexts
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
 
-__all__ = ["Dispatcher", "Handler"]
+__all__ = ["Dispatcher"]
 
 ENDING = 0.01
 """Seconds; the end of a loop whose tasks are all cancelled takes less."""
 
 RESOLUTION = 1e-9
 """Seconds; a loop may fire a timer one tick of its clock early."""
-
-Handler: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
 
 class Dispatcher:
@@ -47,7 +47,6 @@ class Dispatcher:
         self.loop = loop
         self.batched = 0
         self.batches: Counter[str] = Counter()
-        self._call = functools.partial(plain_call, handler)
         self._settling = Settling(name)
         self.observing = Observing(loop, options, name)
         self._options = options
@@ -69,6 +68,7 @@ class Dispatcher:
         self._clock = clock_of(loop)
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
+        self._call = caller_of(handler, self.lane, options, name)
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -107,10 +107,11 @@ class Dispatcher:
 
     def _group(self, lane: Lane) -> None:
         options = self._options
+        of_item = of_entry if options.stream else as_it_is
         lane.group(
-            key=options.key,
-            weigh=options.weigh,
-            priority=options.priority,
+            key=of_item(options.key),
+            weigh=of_item(options.weigh),
+            priority=of_item(options.priority),
             dedupe=options.dedupe,
             refuse_overweight=options.overweight == "reject",
             ageing=options.ageing,
@@ -208,10 +209,7 @@ class Dispatcher:
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
         try:
-            if self.observing.observer is not None:
-                self.observing.dispatched(flight, context)
-            work = context.run(self._call, flight)
-            task = self.loop.create_task(work, name=self._name, context=context)
+            task = self._launch(flight, self._call, context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.end()
             self._settling.error(flight, error)
@@ -223,13 +221,22 @@ class Dispatcher:
             raise
         finally:
             self._starting = None
-        flight.task = task
-        self._running[task] = flight
         if self._ordered:
             self._departed.setdefault(flight.group, deque()).append(flight)
         task.add_done_callback(self._end, context=self._context)
-        if not flight.alive:  # an eager handler gave its callers up before there was a task
-            self._abandon(flight)
+
+    def _launch(self, flight: Flight[Any], call: Call, context: Context) -> asyncio.Task[Any]:
+        """Make the task of a flight; an eager one runs before there is a task to cancel."""
+        flight.task = start = Start()
+        if self.observing.observer is not None:
+            self.observing.dispatched(flight, context)
+        work = context.run(call, flight)
+        task = self.loop.create_task(work, name=self._name, context=context)
+        flight.task = task
+        self._running[task] = flight
+        if start.cancelled:
+            task.cancel()
+        return task
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
         self._free += 1
@@ -295,10 +302,6 @@ class Dispatcher:
 
     def _abandon(self, flight: Flight[Any]) -> None:
         if self._options.cancel_abandoned:
-            self._cancel(flight)
-
-    def _cancel(self, flight: Flight[Any]) -> None:
-        if flight.task is not None:
             flight.task.cancel()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
@@ -315,7 +318,7 @@ class Dispatcher:
         if self._options.timeout_policy == "fail":
             for flight in hit:
                 flight.fail(self._late_batch_error)
-                self._cancel(flight)
+                flight.task.cancel()
         if callable(self._options.timeout_policy):
             for flight in (queued, in_flight):
                 if flight.size:
@@ -339,13 +342,11 @@ class Dispatcher:
     def _ask_policy(self, policy: Callable[[list[Any]], Any], flight: Flight[Any]) -> None:
         items = flight.items  # as many as it answers for, whoever leaves before it is asked
 
-        async def ask() -> Any:
+        async def ask(_: Flight[Any]) -> Any:
             answer = policy(items)
             return await answer if inspect.isawaitable(answer) else answer
 
-        task = self.loop.create_task(ask(), name=self._name, context=Context())
-        flight.task = task
-        self._running[task] = flight
+        task = self._launch(flight, ask, Context())
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:
@@ -453,6 +454,12 @@ class Dispatcher:
             self.report_loss()
 
 
-def plain_call(handler: Handler, flight: Flight[Any]) -> Coroutine[Any, Any, Any]:
-    """Call a handler once with all items of a flight; what it answers is theirs."""
-    return handler(flight.items)
+class Start:
+    """Stand for a task while it is being made: an eager one runs before it can be cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Have the task cancelled once it is there."""
+        self.cancelled = True

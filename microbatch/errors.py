@@ -56,16 +56,19 @@ class OverweightError(MicrobatchError, ValueError):
 
 
 class ResultCountError(MicrobatchError):
-    """Say that a handler answered ``received`` results for ``expected`` items."""
+    """Say that a handler answered ``received`` results for ``expected`` items.
 
-    def __init__(self, name: str, expected: int, received: int) -> None:
+    Of a streaming handler these are the chunks of one step, and the items that were still there.
+    """
+
+    def __init__(self, name: str, expected: int, received: int, message: str | None = None) -> None:
         super().__init__(name, expected, received)
         self.name = name
         self.expected = expected
         self.received = received
+        self._message = message or (
+            f"handler {name!r} must return one result for each of {expected} items, got {received}"
+        )
 
     def __str__(self) -> str:
-        return (
-            f"handler {self.name!r} must return one result for each of {self.expected} items, "
-            f"got {self.received}"
-        )
+        return self._message

@@ -1,4 +1,4 @@
-"""Make every kind of handler one kind: a coroutine function of a list."""
+"""Make of every kind of handler what gives a coroutine, or an async generator, for a list."""
 
 import asyncio
 import functools
@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-__all__ = ["as_coroutine_function", "name_of"]
+__all__ = ["as_coroutine_function", "check_stream", "name_of"]
 
 
 def name_of(handler: Any) -> str:
@@ -23,19 +23,32 @@ def name_of(handler: Any) -> str:
 def as_coroutine_function(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Give a handler that can be awaited: as it is, or run in a thread of anyio's pool.
 
-    Raises TypeError for what is no handler.
+    An async generator function is given back as it is too; its calls are for whoever makes them to
+    iterate over. Raises TypeError for what is no handler.
     """
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {handler!r}")
     if isinstance(handler, type):
         raise TypeError(f"handler must be a function of a list of items, got the class {handler!r}")
-    if any(map(inspect.isasyncgenfunction, faces_of(handler))):
-        raise TypeError(
-            f"handler must return its results, but {name_of(handler)!r} is an async generator"
-        )
-    if any(map(inspect.iscoroutinefunction, faces_of(handler))):
+    if is_async_generator(handler) or any(map(inspect.iscoroutinefunction, faces_of(handler))):
         return handler
     return in_thread(handler)
+
+
+def is_async_generator(handler: object) -> bool:
+    """Tell whether calling a handler gives an async generator."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return any(map(inspect.isasyncgenfunction, faces_of(handler)))
+
+
+def check_stream(handler: object, stream: bool) -> None:
+    """Raise ValueError where a handler that should stream is no async generator."""
+    if stream and not is_async_generator(handler):
+        raise ValueError(
+            "stream=True needs an async generator for a handler, "
+            f"and {name_of(handler)!r} is not one: let it yield"
+        )
 
 
 def faces_of(handler: object) -> tuple[Any, ...]:

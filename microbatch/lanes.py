@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch._select import Histogram, Lane, Router
-from microbatch.dispatcher import Dispatcher, Handler
+from microbatch.calling import Handler
+from microbatch.dispatcher import Dispatcher
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 

@@ -12,12 +12,14 @@ from microbatch.events import BatchDispatched, BatchEnded
 
 __all__ = [
     "BatcherOptions",
+    "HandlerOptions",
     "Observer",
     "Options",
     "Ordering",
     "Overflow",
     "Overweight",
     "Reconfiguration",
+    "StreamOverflow",
     "TimeoutPolicy",
 ]
 
@@ -27,11 +29,12 @@ Weigh: TypeAlias = Callable[[Any], float]
 Identify: TypeAlias = Callable[[Any], Hashable]
 Overweight: TypeAlias = Literal["alone", "reject"]
 Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
+StreamOverflow: TypeAlias = Literal["wait", "fail"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
-class BatcherOptions(TypedDict, total=False):
-    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds.
+class HandlerOptions(TypedDict, total=False):
+    """Name the keyword arguments that do not tell what kind of handler it is.
 
     What each means, and its default, stands at the field of Options of the same name.
     """
@@ -56,6 +59,17 @@ class BatcherOptions(TypedDict, total=False):
     observer: Observer | None
     capture_context: bool
     name: str | None
+    stream_buffer: int
+    stream_overflow: StreamOverflow
+
+
+class BatcherOptions(HandlerOptions, total=False):
+    """Name the keyword arguments of Batcher and of the ``batched`` decorator, times in seconds.
+
+    What each means, and its default, stands at the field of Options of the same name.
+    """
+
+    stream: bool
 
 
 class Reconfiguration(TypedDict, total=False):
@@ -126,6 +140,13 @@ class Options:
     the observer. One whose attribute ``captures_context`` is true has it so anyway."""
     name: str | None = None
     """In logs, errors and metrics; None: the handler's."""
+    stream_buffer: int = 64
+    """Most chunks of one item that wait for its reader (``stream=True``)."""
+    stream_overflow: StreamOverflow = "wait"
+    """When an item's chunks fill its buffer: ``"wait"`` (its batch takes the next step when there
+    is room), ``"fail"`` (it leaves the batch, and its reader gets CapacityError after those)."""
+    stream: bool = False
+    """The handler is an async generator that yields chunks, step by step, for ``stream()``."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -146,6 +167,11 @@ class Options:
         plain_callable("observer", self.observer)
         flag("capture_context", self.capture_context)
         text("name", self.name)
+        self._set("stream_buffer", count("stream_buffer", self.stream_buffer))
+        one_of("stream_overflow", self.stream_overflow, get_args(StreamOverflow))
+        flag("stream", self.stream)
+        if self.stream:
+            self._check_stream()
 
     @property
     def in_groups(self) -> bool:
@@ -220,6 +246,24 @@ class Options:
                 f"or items would be late before they are dispatched, got {self.timeout!r}"
             )
         self._set("timeout", timeout)
+
+    def _check_stream(self) -> None:
+        """Refuse what cannot go with chunks that are given while the handler runs."""
+        if self.ordering == "ordered":
+            raise ValueError(
+                "stream=True gives each chunk at once, so ordering must be 'unordered', "
+                "got 'ordered'"
+            )
+        if callable(self.timeout_policy):
+            raise ValueError(
+                "stream=True gives chunks and no results, so timeout_policy must be one of "
+                f"'partial', 'fail', got {self.timeout_policy!r}"
+            )
+        if self.dedupe is not None:
+            raise ValueError(
+                "stream=True gives each chunk to one reader, so dedupe must be None, "
+                f"got {self.dedupe!r}"
+            )
 
 
 def function(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from microbatch._select import Flight, Ticket
 from microbatch.errors import HandlerCancelledError
 from microbatch.outcome import individual, results_of
 
-__all__ = ["SETTLED", "Settling"]
+__all__ = ["SETTLED", "Settling", "as_it_is"]
 
 SETTLED: Any = object()
 """What a call answers that has settled its items by itself."""
@@ -57,6 +57,11 @@ class Settling:
 
     def _cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
         return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
+
+
+def as_it_is(error: BaseException) -> BaseException:
+    """Give an error that was made for one caller alone."""
+    return error
 
 
 def own_error(error: BaseException, _: Ticket[Any]) -> BaseException:

@@ -8,15 +8,12 @@ import functools
 import inspect
 import pickle
 import pydoc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from microbatch import Batched, Batcher, Ticket, batched
 from microbatch.testing import run
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 calls: list[list[int]] = []
 
@@ -199,10 +196,6 @@ class Empty:
     async def nothing(self) -> list[int]: ...
 
 
-async def generator(numbers: list[int]) -> AsyncIterator[int]:
-    yield 1
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -211,7 +204,6 @@ async def generator(numbers: list[int]) -> AsyncIterator[int]:
         (classmethod(Empty.nothing), r"a batched function must take .* got nothing\(self\).*"),
         (lambda *rows: rows, r"a batched function must name its parameters, .* takes \*rows"),
         (lambda a, **rows: a, r"a batched function must name its parameters, .* takes \*\*rows"),
-        (generator, "handler must return its results, but 'generator' is an async generator"),
         (3, "handler must be callable, got 3"),
         (staticmethod(3), "handler must be callable, got 3"),
         (Empty, "handler must be a function of a list of items, got the class .*Empty.*"),

@@ -220,6 +220,7 @@ async def test_map_reads_ahead_so_that_keys_can_fill_their_batches() -> None:
 async def test_distinct_keys_leave_nothing_behind() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(), key=Key)
     await batcher.submit_many(range(500))
+    await turns()
     gc.collect()
     assert [each for each in gc.get_objects() if type(each) is Key] == []
 

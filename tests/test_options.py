@@ -20,13 +20,15 @@ from microbatch.options import Options
 COUNTS = [
     "max_batch_size",
     "max_concurrent_batches",
+    "stream_buffer",
     "capacity",
     "max_concurrent_batches_per_key",
 ]
-KIND = dict.fromkeys(COUNTS[:2], "an integer") | dict.fromkeys(COUNTS[2:], "an integer or None")
+KIND = dict.fromkeys(COUNTS[:3], "an integer") | dict.fromkeys(COUNTS[3:], "an integer or None")
 WORDS = {
     "overflow": "'wait', 'reject', 'drop_oldest'",
     "ordering": "'unordered', 'ordered'",
+    "stream_overflow": "'wait', 'fail'",
     "timeout_policy": "'partial', 'fail', a callable",
     "overweight": "'alone', 'reject'",
 }
@@ -45,7 +47,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, TypeError, f"{name} must be {KIND[name]}, got {value!r}")
       for name in COUNTS for value in (True, False, 1.0, math.nan, math.inf, "8", [1])),
     *((name, None, TypeError, f"{name} must be an integer, got None")
-      for name in ("max_batch_size", "max_concurrent_batches")),
+      for name in ("max_batch_size", "max_concurrent_batches", "stream_buffer")),
     ("max_latency", -0.001, ValueError, "max_latency must be >= 0, got -0.001"),
     ("max_latency", -1, ValueError, "max_latency must be >= 0, got -1"),
     *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
@@ -72,7 +74,8 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("overweight", "reject", ValueError,
      "overweight must be 'alone' without max_batch_weight, got 'reject'"),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned", "capture_context") for value in (0, 1, None, "yes")),
+      for name in ("cancel_abandoned", "capture_context", "stream")
+      for value in (0, 1, None, "yes")),
     *(("observer", value, TypeError, f"observer must be a callable or None, got {value!r}")
       for value in (0, "print", [print])),
     *(("observer", value, TypeError, f"observer must be called without await, got {value!r}")
@@ -179,6 +182,9 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "observer": None,
         "capture_context": False,
         "name": None,
+        "stream_buffer": 64,
+        "stream_overflow": "wait",
+        "stream": False,
     }
 
 

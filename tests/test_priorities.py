@@ -62,7 +62,7 @@ async def test_an_item_that_waited_long_enough_goes_before_urgent_ones() -> None
 
 async def test_a_priority_may_be_given_with_the_item() -> None:
     handler: RecordingHandler[str, str] = RecordingHandler()
-    batcher = Batcher(handler, max_batch_size=2)
+    batcher = Batcher(handler)
     await asyncio.gather(
         batcher.submit("usual"),
         batcher.submit("later", priority=1),

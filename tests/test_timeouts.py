@@ -348,6 +348,20 @@ async def test_a_policy_is_cancelled_when_nobody_waits_for_it_any_more() -> None
     assert batcher.statistics().late == 0
 
 
+async def test_a_policy_that_gives_its_own_callers_up_is_cancelled() -> None:
+    tickets: list[Any] = []
+
+    async def policy(items: list[int]) -> list[int]:
+        tickets[0].cancel()
+        await asyncio.sleep(3600.0)
+        return items
+
+    batcher: Batcher[int, int] = Batcher(slow(), timeout=1.0, timeout_policy=policy)
+    tickets.append(batcher.submit(1))
+    await batcher.drain()
+    assert now() < 3600.0
+
+
 async def test_a_policy_that_cancels_itself_never_cancels_the_caller() -> None:
     async def policy(items: list[int]) -> list[int]:
         raise asyncio.CancelledError

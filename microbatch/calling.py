@@ -1,0 +1,48 @@
+"""Call a handler for the items of a flight, whatever kind of handler it is."""
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from microbatch._select import Flight, Lane
+from microbatch.batch import serving
+from microbatch.options import Options
+from microbatch.partial import answer_one_by_one, answer_together
+from microbatch.steps import Steps
+
+__all__ = ["Call", "Handler", "caller_of"]
+
+Handler: TypeAlias = Callable[[list[Any]], Any]
+"""Gives a coroutine, or an async generator, for a list of items."""
+Call: TypeAlias = Callable[[Flight[Any]], Coroutine[Any, Any, Any]]
+"""Gives the coroutine of a batch's task: it answers the results, or SETTLED."""
+
+
+def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call:
+    """Give the function that calls a handler for a flight of a lane."""
+    if options.stream:
+        return functools.partial(stream_call, handler, lane, options, name)
+    return functools.partial(plain_call, handler, lane, options, name)
+
+
+def plain_call(
+    handler: Handler, lane: Lane, options: Options, name: str, flight: Flight[Any]
+) -> Coroutine[Any, Any, Any]:
+    """Call a handler once with all items; what it answers is theirs, in one or in parts."""
+    answer = handler(flight.items)
+    if not inspect.isasyncgen(answer):
+        work: Coroutine[Any, Any, Any] = answer
+        return work
+    if options.ordering == "ordered":
+        return answer_together(answer, flight, name)
+    return answer_one_by_one(answer, flight, name, lane.wake_soon)
+
+
+def stream_call(
+    handler: Handler, lane: Lane, options: Options, name: str, flight: Flight[Any]
+) -> Coroutine[Any, Any, Any]:
+    """Call a handler once with all items, and take its steps."""
+    steps = Steps(flight, lane, options, name)
+    serving.set(serving.get()._replace(alive=steps.places))
+    return steps.run(handler(steps.items))

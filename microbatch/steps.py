@@ -1,0 +1,158 @@
+"""Drive a streaming handler call: step by step, one chunk for each item that is still there."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from contextvars import Context
+from typing import Any
+
+from microbatch._select import Flight, Lane
+from microbatch.channel import END, Bell, Channel, ring_all
+from microbatch.errors import BatchError, CapacityError, ResultCountError
+from microbatch.options import Options
+from microbatch.outcome import individual, is_exact, is_sequence, places_of
+from microbatch.settling import SETTLED, as_it_is
+
+__all__ = ["Steps"]
+
+
+class Steps:
+    """Take the steps of one handler call, and hand out their chunks.
+
+    An item that was opened as a stream is a Channel, which buffers what its reader has not taken
+    yet. For one that was submitted the chunks are gathered in a list, which is its result.
+    """
+
+    def __init__(self, flight: Flight[Any], lane: Lane, options: Options, name: str) -> None:
+        self._flight = flight
+        self._lane = lane
+        self._name = name
+        self._buffer = options.stream_buffer
+        self._waits = options.stream_overflow == "wait"
+        self._context = Context()
+        self._room = Bell(lane.loop)
+        self._places = tuple(range(flight.size))
+        self._entries = flight.items
+        self._sinks = [self._sink_of(entry) for entry in self._entries]
+        self._full: list[int] = []
+
+    def _sink_of(self, entry: Any) -> Any:
+        if not isinstance(entry, Channel):
+            return []
+        entry.writer = self._room
+        return entry
+
+    @property
+    def items(self) -> list[Any]:
+        """What the callers submitted."""
+        return [each.item if isinstance(each, Channel) else each for each in self._entries]
+
+    def places(self) -> tuple[int, ...]:
+        """Give the places of the items that the current step is for."""
+        return self._places
+
+    async def run(self, generator: AsyncGenerator[Any, Any]) -> Any:
+        """Take steps until the generator returns or nobody is left; it is closed in any case.
+
+        Between two steps the loop has a turn, in which readers take their chunks. The value of
+        each ``yield`` is the places of the items that are still there then.
+        """
+        async with aclosing(generator):
+            places = None
+            while self._flight.alive:
+                try:
+                    step = await generator.asend(places)
+                except StopAsyncIteration:
+                    self._finish(self._flight.awaited)
+                    break
+                self._hand_out(step)
+                await asyncio.sleep(0)
+                await self._wait_for_room()
+                places = self._places = self._awaited()
+        return SETTLED
+
+    def _awaited(self) -> tuple[int, ...]:
+        """Give the places of the items still there: items only leave, so their number tells."""
+        unchanged = self._flight.alive == len(self._places)
+        return self._places if unchanged else self._flight.awaited
+
+    # --------------------------------------------------------------------------------- one step
+    def _hand_out(self, step: Any) -> None:
+        """Give each reader its chunk, failure or end, and wake those that wait."""
+        if step is None:
+            return
+        chunks = chunks_of(step, len(self._places), self._name)
+        there = {*self._awaited()}
+        bells: list[Bell] = []
+        finished: list[int] = []
+        for place, chunk in zip(self._places, chunks, strict=True):
+            if chunk is END:
+                finished.append(place)
+            elif isinstance(chunk, BaseException):
+                self._flight.settle(place, chunk, individual)
+            elif place in there:
+                self._put(place, chunk, bells)
+        self._finish(finished)
+        if bells:
+            self._lane.loop.call_soon(ring_all, bells, context=self._context)
+        self._lane.wake_soon()
+
+    def _put(self, place: int, chunk: Any, bells: list[Bell]) -> None:
+        sink = self._sinks[place]
+        if not isinstance(sink, Channel):
+            sink.append(chunk)
+            return
+        if len(sink.chunks) >= self._buffer:  # only where nobody waits for the slow
+            self._flight.settle(place, self._too_slow(), as_it_is)
+            return
+        sink.chunks.append(chunk)
+        if sink.reader.awaited:
+            bells.append(sink.reader)
+        if self._waits and len(sink.chunks) == self._buffer:
+            self._full.append(place)
+
+    def _finish(self, places: Sequence[int]) -> None:
+        for place in places:
+            sink = self._sinks[place]
+            self._flight.settle(place, None if isinstance(sink, Channel) else sink, individual)
+
+    async def _wait_for_room(self) -> None:
+        """Wait while there is an item whose buffer is full."""
+        while self._full:
+            there = {*self._flight.awaited}
+            self._full = [
+                place
+                for place in self._full
+                if place in there and len(self._sinks[place].chunks) == self._buffer
+            ]
+            if self._full:
+                await self._room
+
+    def _too_slow(self) -> CapacityError:
+        return CapacityError(
+            f"an item of batcher {self._name!r} was read too slowly: "
+            f"stream_buffer is {self._buffer}, and so many chunks waited for their reader"
+        )
+
+
+def chunks_of(step: Any, size: int, name: str) -> Sequence[Any]:
+    """Give what a handler yielded as one chunk for each of ``size`` items.
+
+    Raises ResultCountError when the number differs, and BatchError for what is no sequence.
+    """
+    exact = is_exact(step)
+    if not exact and not is_sequence(step):
+        raise BatchError(
+            f"handler {name!r} must yield a sequence of chunks or None, "
+            f"got {step.__class__.__qualname__}"
+        )
+    if len(step) != size:
+        raise ResultCountError(
+            name,
+            size,
+            len(step),
+            f"handler {name!r} must yield one chunk for each of {size} items still there, "
+            f"got {len(step)}",
+        )
+    chunks: Sequence[Any] = step if exact else [*places_of(step, size, name)]
+    return chunks
