@@ -144,6 +144,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "timeout": None,
         "timeout_policy": "partial",
         "cancel_abandoned": True,
+        "observer": None,
+        "capture_context": False,
         "name": None,
     }
 
