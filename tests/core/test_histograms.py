@@ -128,6 +128,7 @@ def test_a_flight_counts_the_items_that_got_an_exception(world: World) -> None:
     flight = world.take()
     flight.settle(0, KeyError("a"), own_copy)
     flight.settle(1, "fine", own_copy)
+    assert not flight.settle(0, "again", own_copy)
     part = flight.part(2, 4)
     part.part(0, 1).fail(lambda _: ValueError())
     part.resolve((None, KeyError("d")), own_copy)

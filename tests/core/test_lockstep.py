@@ -336,6 +336,7 @@ class Lockstep(RuleBasedStateMachine):
             self.compare_lane(peer)
         self.compare_tickets()
         self.compare_flights()
+        self.compare_measures()
 
     def compare_lane(self, peer: Peer) -> None:
         lane, model = peer.lane, self.model
@@ -376,6 +377,15 @@ class Lockstep(RuleBasedStateMachine):
                 assert flight.waits == [
                     expected.departed - item.ticket.submitted for item in expected.places
                 ]
+
+    def compare_measures(self) -> None:
+        first, second = self.peers
+        for name in ("batch_size", "occupancy", "queue_wait"):
+            one, other = (getattr(peer.lane.measures, name) for peer in self.peers)
+            assert (one.buckets, one.min, one.max) == (other.buckets, other.min, other.max)
+        assert [flight.failed for flight in first.flights] == [
+            flight.failed for flight in second.flights
+        ]
 
 
 def sorted_abandoned(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
