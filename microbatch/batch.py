@@ -79,7 +79,7 @@ def current_batch() -> Batch:
         waits=tuple(flight.waits),
         attempt=served.attempt,
         key=None if flight.group is None else flight.group.key,
-        weight=float(flight.size) if flight.group is None else flight.weight,
+        weight=flight.weight,
         contexts=tuple(flight.contexts),
         abandoned=tuple(sorted({*range(flight.size)}.difference(awaited))),
         alive=awaited if served.alive is None else served.alive(),

@@ -122,7 +122,7 @@ class Dispatcher:
         """Go by other sizes and times from now on; what is queued does, too."""
         self._free += options.max_concurrent_batches - self._options.max_concurrent_batches
         self._options = options
-        self._full = options.max_batch_size
+        self._full = self.observing.limit = options.max_batch_size
         self.lane.slot_free = self._free > 0
         self._set_latency()
         self._pump()
@@ -209,6 +209,9 @@ class Dispatcher:
         context.run(serving.set, Serving(self._name, flight))
         self._starting = flight
         try:
+            if self.observing.observer is not None:
+                flight.task = Start()
+                self.observing.dispatched(flight, context)
             task = self._launch(flight, self._call, context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.end()
@@ -227,9 +230,7 @@ class Dispatcher:
 
     def _launch(self, flight: Flight[Any], call: Call, context: Context) -> asyncio.Task[Any]:
         """Make the task of a flight; an eager one runs before there is a task to cancel."""
-        flight.task = start = Start()
-        if self.observing.observer is not None:
-            self.observing.dispatched(flight, context)
+        flight.task = start = flight.task or Start()
         work = context.run(call, flight)
         task = self.loop.create_task(work, name=self._name, context=context)
         flight.task = task

@@ -49,6 +49,17 @@ class BatchEvent:
         return reason
 
     @property
+    def key(self) -> Any:
+        """The key that the items share; None where there are none."""
+        group = self._flight.group
+        return None if group is None else group.key
+
+    @property
+    def weight(self) -> float:
+        """What the items weigh together; each weighs 1 unless the batcher is told otherwise."""
+        return self._flight.weight
+
+    @property
     def dispatched(self) -> float:
         """When the batch was dispatched, on the loop's clock."""
         return self._flight.departed

@@ -27,7 +27,7 @@ class Observing:
         self.observer = options.observer
         self.failed_batches = 0
         self.cancelled_batches = 0
-        self._limit = options.max_batch_size
+        self.limit = options.max_batch_size
         self._loop = loop
         self._name = name
         self._contexts: dict[Flight[Any], Context] = {}  # of the handler calls under way
@@ -37,7 +37,7 @@ class Observing:
         assert self.observer is not None
         self._contexts[flight] = context
         try:
-            context.run(self.observer, BatchDispatched(self._name, self._limit, flight))
+            context.run(self.observer, BatchDispatched(self._name, self.limit, flight))
         except Exception as error:
             self._report("observer", error)
 
@@ -52,7 +52,7 @@ class Observing:
             self.failed_batches += 1
             self._log(flight, error)
         if self.observer is not None:
-            event = BatchEnded(self._name, self._limit, flight, outcome, error)
+            event = BatchEnded(self._name, self.limit, flight, outcome, error)
             try:
                 self._contexts.pop(flight).run(self.observer, event)
             except Exception as raised:

@@ -359,10 +359,10 @@ async def test_streams_have_keys_weights_and_priorities_too() -> None:
         key=len,
         weigh=len,
         max_batch_weight=4,
-        priority=lambda word: word != "urgent",
+        priority=lambda word: int(word != "urgent"),
     )
     streams = [batcher.stream(word) for word in ("ab", "urgent", "cd", "ef")]
     streams.append(batcher.stream("gh", key="other", weight=0, priority=-1))
     spelled = [[letter async for letter in stream] for stream in streams]
     assert list(map("".join, spelled)) == ["ab", "urgent", "cd", "ef", "gh"]
-    assert calls == [["gh"], ["urgent"], ["ab", "cd"], ["ef"]]
+    assert calls == [["urgent"], ["gh"], ["ab", "cd"], ["ef"]]
