@@ -14,6 +14,7 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from microbatch._select import Flight, Lane, Ticket
+from microbatch.attempts import Attempts
 from microbatch.batch import Reason, Serving, serving
 from microbatch.errors import BatcherClosedError, BatchTimeoutError
 from microbatch.options import Options
@@ -26,6 +27,7 @@ ENDING = 0.01
 """Seconds; the end of a loop whose tasks are all cancelled takes less."""
 
 Handler: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
+Call: TypeAlias = Callable[[Flight[Any]], Coroutine[Any, Any, Any]]
 
 
 class Dispatcher:
@@ -42,7 +44,8 @@ class Dispatcher:
         self.loop = loop
         self.batched = 0
         self.batches: Counter[str] = Counter()
-        self._call = functools.partial(plain_call, handler)
+        self._make_task: Callable[..., asyncio.Task[Any]] = loop.create_task
+        self._call: Call = functools.partial(plain_call, handler)
         self._settling = Settling(name)
         self._options = options
         self._name = name
@@ -50,7 +53,8 @@ class Dispatcher:
         self._full = options.max_batch_size
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        self._departed: deque[Flight[Any]] = deque()  # in dispatch order, when results keep it
+        # In dispatch order, when results keep it.
+        self._departed: deque[tuple[Flight[Any], asyncio.Task[Any]]] = deque()
         self._starting: Flight[Any] | None = None  # whose handler has no task yet
         self._closing = False
         self._loss_reported = False
@@ -62,6 +66,9 @@ class Dispatcher:
         self._clock = clock_of(loop)
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
+        self._attempts: Attempts | None = None
+        if options.retry is not None or options.on_error == "bisect":
+            self._use_attempts(handler)
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -85,6 +92,12 @@ class Dispatcher:
         lane.slot_free = True
         return lane
 
+    def _use_attempts(self, handler: Handler) -> None:
+        """Have a batch take more calls than one."""
+        attempts = Attempts(self.loop, handler, self._options, self._name, self.lane.wake_soon)
+        self._attempts = self._settling = attempts
+        self._call, self._make_task = attempts.call, attempts.make_task
+
     def _configure(self, lane: Lane, *, max_latency: float) -> None:
         lane.configure(
             max_batch_size=self._options.max_batch_size,
@@ -98,6 +111,11 @@ class Dispatcher:
     def slots_busy(self) -> int:
         """Count the handler calls under way."""
         return self._options.max_concurrent_batches - self._free
+
+    @property
+    def retried(self) -> int:
+        """Count the items that were handed to the handler again."""
+        return self._attempts.retried if self._attempts is not None else 0
 
     # ------------------------------------------------------------------------------- dispatching
     def _pump(self) -> None:
@@ -143,7 +161,7 @@ class Dispatcher:
         self._starting = flight
         try:
             work = context.run(self._call, flight)
-            task = self.loop.create_task(work, name=self._name, context=context)
+            task = self._make_task(work, name=self._name, context=context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             self._settling.error(flight, error)
             self._give_slot_back()
@@ -156,7 +174,7 @@ class Dispatcher:
         flight.task = task
         self._running[task] = flight
         if self._ordered:
-            self._departed.append(flight)
+            self._departed.append((flight, task))
         task.add_done_callback(self._end, context=self._context)
         if not flight.alive:  # an eager handler gave its callers up before there was a task
             self._abandon(flight)
@@ -200,9 +218,8 @@ class Dispatcher:
 
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self) -> None:
-        while self._departed and self._departed[0].task.done():
-            flight = self._departed.popleft()
-            self._settle(flight, flight.task)
+        while self._departed and self._departed[0][1].done():
+            self._settle(*self._departed.popleft())
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any], name: str = "") -> None:
         try:
@@ -211,7 +228,8 @@ class Dispatcher:
             flight.task = None  # the task's context knows the flight
 
     def _abandon(self, flight: Flight[Any]) -> None:
-        if self._options.cancel_abandoned:
+        pauses = self._attempts is not None and self._attempts.pauses(flight)
+        if self._options.cancel_abandoned or pauses:
             self._cancel(flight)
 
     def _cancel(self, flight: Flight[Any]) -> None:
@@ -287,9 +305,10 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        served = serving.get(None)
+        served, task = serving.get(None), asyncio.current_task()
         starting = served is not None and served.flight is self._starting
-        if asyncio.current_task() in self._running or starting:
+        attempted = self._attempts is not None and self._attempts.runs(task)
+        if task in self._running or starting or attempted:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"

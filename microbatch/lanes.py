@@ -104,7 +104,7 @@ class Lanes(Router):
         counts = count(dispatcher)
         counts["cancelled"] += dispatcher.lane.unsettled
         with self._past_lock:
-            self._past.update({name: counts[name] for name in (*COUNTERS, "batched")})
+            self._past.update({name: counts[name] for name in (*COUNTERS, "batched", "retried")})
             self._past_batches.update(dispatcher.batches)
 
 
@@ -152,5 +152,5 @@ def count(dispatcher: Dispatcher) -> Counter[str]:
     counts["waiting"], counts["queued"] = lane.waiting, lane.queued
     counts["in_flight"] = lane.unsettled - lane.waiting - lane.queued
     counts["slots_busy"] = dispatcher.slots_busy
-    counts["batched"] = dispatcher.batched
+    counts["batched"], counts["retried"] = dispatcher.batched, dispatcher.retried
     return counts

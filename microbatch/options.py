@@ -5,12 +5,18 @@ import operator
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
-__all__ = ["BatcherOptions", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying
+else:
+    AsyncRetrying = Any  # tenacity is not imported, and may be missing
+
+__all__ = ["BatcherOptions", "OnError", "Options", "Ordering", "Overflow", "TimeoutPolicy"]
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
+OnError: TypeAlias = Literal["fail", "bisect"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
 
 
@@ -28,6 +34,8 @@ class BatcherOptions(TypedDict, total=False):
     ordering: Ordering
     timeout: float | None
     timeout_policy: TimeoutPolicy
+    retry: AsyncRetrying | None
+    on_error: OnError
     cancel_abandoned: bool
     name: str | None
 
@@ -56,6 +64,12 @@ class Options:
     timeout_policy: TimeoutPolicy = "partial"
     """``"partial"``: a late item fails alone; ``"fail"``: it fails its batch, and the handler is
     cancelled; a callable: called with the late items, its results are theirs."""
+    retry: AsyncRetrying | None = None
+    """A tenacity ``AsyncRetrying``, by which a failed batch is handed to the handler again: the
+    items of it that somebody still awaits, within their timeouts."""
+    on_error: OnError = "fail"
+    """``"fail"``: the items of a failed batch fail with it; ``"bisect"``: it is halved until the
+    item that makes it fail stands alone, unless it failed with a TimeoutError."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
     name: str | None = None
@@ -74,6 +88,8 @@ class Options:
         self._check_timeout()
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
+        retrying("retry", self.retry)
+        one_of("on_error", self.on_error, get_args(OnError))
         flag("cancel_abandoned", self.cancel_abandoned)
         text("name", self.name)
 
@@ -137,6 +153,13 @@ def flag(name: str, value: object) -> None:
     """Raise TypeError unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def retrying(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is a tenacity ``AsyncRetrying`` or None."""
+    kind = getattr(sys.modules.get("tenacity"), "AsyncRetrying", ())  # who has one imported it
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a tenacity.AsyncRetrying or None, got {value!r}")
 
 
 def text(name: str, value: object) -> None:

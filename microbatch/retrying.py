@@ -1,0 +1,86 @@
+"""Call again as a tenacity policy says, on the clock of the loop."""
+
+import functools
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from tenacity import AsyncRetrying, DoAttempt, DoSleep, RetryCallState, RetryError
+
+__all__ = ["RetryPolicy"]
+
+Attempt: TypeAlias = Callable[[RetryCallState], Awaitable[tuple[Any, Exception | None]]]
+Pause: TypeAlias = Callable[[Callable[[], Any]], Awaitable[None]]
+
+
+class CallState(RetryCallState):
+    """Be what tenacity's strategies look at; its times are the loop's."""
+
+    def __init__(
+        self, retrying: AsyncRetrying, handler: Any, name: str, clock: Callable[[], float]
+    ) -> None:
+        super().__init__(retrying, handler, (), {})
+        self._name = name
+        self._clock = clock
+        self.start_time = clock()
+
+    def get_fn_name(self) -> str:
+        """Give the name of the batcher, for logs."""
+        return self._name
+
+    def set_result(self, val: Any) -> None:
+        """Take what a call answered."""
+        super().set_result(val)
+        self.outcome_timestamp = self._clock()
+
+    def set_exception(
+        self, exc_info: tuple[type[BaseException], BaseException, TracebackType | None]
+    ) -> None:
+        """Take what a call raised."""
+        super().set_exception(exc_info)
+        self.outcome_timestamp = self._clock()
+
+
+class RetryPolicy:
+    """Drive the user's AsyncRetrying, which several batches may go by at once."""
+
+    def __init__(
+        self, retrying: AsyncRetrying, handler: Any, name: str, clock: Callable[[], float]
+    ) -> None:
+        self._retrying = retrying
+        self._handler = handler
+        self._name = name
+        self._clock = clock
+
+    async def call(self, attempt: Attempt, pause: Pause) -> Any:
+        """Attempt until the policy is content, and give what the last attempt answered.
+
+        ``attempt(state)`` gives an answer, or an exception. ``pause(sleep)`` awaits what
+        ``sleep()`` gives. Raises what the policy makes of the last attempt, and what
+        its callbacks raise.
+        """
+        retrying = self._retrying.copy()  # it keeps the state of a call
+        retrying.begin()
+        state = CallState(retrying, self._handler, self._name, self._clock)
+        while True:
+            step = await retrying.iter(retry_state=state)
+            if isinstance(step, DoAttempt):
+                answer, error = await attempt(state)
+                if error is None:
+                    state.set_result(answer)
+                else:
+                    state.set_exception((type(error), error, error.__traceback__))
+            elif isinstance(step, DoSleep):
+                state.prepare_for_next_attempt()
+                await pause(functools.partial(retrying.sleep, step))
+            else:
+                return step
+
+    def last_error(self, error: Exception) -> BaseException:
+        """Give what the last attempt raised, where a policy gave up with a plain RetryError."""
+        if type(error) is not RetryError:
+            return error
+        try:
+            error.reraise()
+        except BaseException as own:
+            return own
