@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from tenacity import AsyncRetrying, DoAttempt, DoSleep, RetryCallState, RetryError
+from tenacity import AsyncRetrying, DoAttempt, DoSleep, RetryCallState, RetryError, TryAgain
 
 __all__ = ["RetryPolicy"]
 
@@ -80,7 +80,7 @@ class RetryPolicy:
         """Give what the last attempt raised, where a policy gave up with a plain RetryError."""
         if type(error) is not RetryError:
             return error
-        try:
-            error.reraise()
-        except BaseException as own:
-            return own
+        last = error.last_attempt.exception()
+        if isinstance(last, TryAgain):  # a handler's word for "this, once more"
+            last = last.__cause__ or last.__context__ or last
+        return error if last is None else last

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Any, get_type_hints
 
 import pytest
+import tenacity
 
 from microbatch import Batcher, BatcherOptions, batched
 from microbatch._select import choose
@@ -21,6 +22,7 @@ KIND = dict.fromkeys(COUNTS, "an integer") | {"capacity": "an integer or None"}
 WORDS = {
     "overflow": "'wait', 'reject', 'drop_oldest'",
     "ordering": "'unordered', 'ordered'",
+    "on_error": "'fail', 'bisect'",
     "timeout_policy": "'partial', 'fail', a callable",
 }
 FIELDS = [field.name for field in dataclasses.fields(Options)]
@@ -46,6 +48,8 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("timeout", -2.5, ValueError, "timeout must be > 0, got -2.5"),
     *((name, value, ValueError, f"{name} must be one of {words}, got {value!r}")
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
+    *(("retry", value, TypeError, f"retry must be a tenacity.AsyncRetrying or None, got {value!r}")
+      for value in (3, True, "twice", tenacity.Retrying(), tenacity.AsyncRetrying)),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
       for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
@@ -133,6 +137,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "ordering": "unordered",
         "timeout": None,
         "timeout_policy": "partial",
+        "retry": None,
+        "on_error": "fail",
         "cancel_abandoned": True,
         "name": None,
     }
