@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from microbatch._select import Flight
@@ -50,11 +51,15 @@ class Lot:
     """Hold items of one batch that go through the handler together."""
 
     flight: Flight[Any]
+    start: int = 0
+    """Where they stand among the others."""
     calls: int = 0
     """How many calls there were for these items."""
     answer: Any = SETTLED
     results: tuple[Any, ...] = ()
     """What the last answer means for each item of the flight."""
+    held: Callable[[], None] | None = None
+    """What settles them once it is their turn."""
 
     def narrow(self) -> Flight[Any]:
         """Leave out the items that nobody waits for any more."""
@@ -67,7 +72,7 @@ class Lot:
         flight, awaited = self.flight, self.flight.awaited
         middle = awaited[len(awaited) // 2]
         left, right = flight.part(0, middle), flight.part(middle, flight.size)
-        return Lot(left, self.calls), Lot(right, self.calls)
+        return Lot(left, self.start, self.calls), Lot(right, self.start + middle, self.calls)
 
 
 class Attempts(Settling):
@@ -122,11 +127,10 @@ class Attempts(Settling):
         if course is None:
             super().by_task(flight, task, name)
             return
-        try:
-            course.release()
-        finally:
-            for lot in course.lots:
-                super().by_task(lot.flight, task)
+        for lot in sorted(course.lots, key=attrgetter("start")):
+            if lot.held is not None:
+                lot.held()
+            super().by_task(lot.flight, task)
 
     async def serve(self, flight: Flight[Any], items: list[Any], calls: int) -> "asyncio.Task[Any]":
         """Call the handler in a task and a context of its own, and give the task once it ended."""
@@ -171,7 +175,6 @@ class Course:
         self.lots = [Lot(flight)]
         """All that the batch was parted into."""
         self._attempts = attempts
-        self._held: list[Callable[[], None]] = []  # until it is this batch's turn
 
     async def run(self) -> Any:
         """Call the handler until each item has come to an end."""
@@ -182,11 +185,6 @@ class Course:
             for lot in self.lots:
                 self._fail(lot, request)
         return SETTLED
-
-    def release(self) -> None:
-        """Hand out what was held back."""
-        for settle in self._held:
-            settle()
 
     # ------------------------------------------------------------------------------------ bisecting
     async def _resolve(self, lot: Lot) -> None:
@@ -209,7 +207,7 @@ class Course:
         left, right = lot.halve()
         self.lots += left, right
         verdict = await self._try(left)
-        if verdict is Verdict.ANSWERED and sure:
+        if verdict is Verdict.ANSWERED and sure and right.flight.alive == right.flight.size:
             await self._halve(right)
             return
         await self._resolve(right)
@@ -225,7 +223,7 @@ class Course:
             return Verdict.OVER
         flight = lot.flight
         if error is None:
-            self._note(functools.partial(flight.resolve, lot.results, individual))
+            self._note(lot, functools.partial(flight.resolve, lot.results, individual))
             return Verdict.ANSWERED if flight is whole else Verdict.OVER
         if self._attempts.bisects and flight.alive > 1 and not isinstance(error, TimeoutError):
             return Verdict.FAILED
@@ -234,11 +232,11 @@ class Course:
 
     # ------------------------------------------------------------------------------------- settling
     def _fail(self, lot: Lot, error: BaseException) -> None:
-        self._note(functools.partial(self._attempts.error, lot.flight, error))
+        self._note(lot, functools.partial(self._attempts.error, lot.flight, error))
 
-    def _note(self, settle: Callable[[], None]) -> None:
+    def _note(self, lot: Lot, settle: Callable[[], None]) -> None:
         if self._attempts.ordered:
-            self._held.append(settle)
+            lot.held = lot.held or settle
         else:
             settle()
             self._attempts.wake()
@@ -276,7 +274,7 @@ class Course:
         task = await attempts.serve(flight, items, lot.calls)
         if task.cancelled():
             raise_if_cancelled()
-            self._note(functools.partial(attempts.cancelled, flight))
+            self._note(lot, functools.partial(attempts.cancelled, flight))
             raise LotOverError
         error = task.exception()
         if error is None:
