@@ -300,14 +300,16 @@ async def test_the_last_one_left_of_a_failed_half_is_called_alone() -> None:
 
 
 async def test_a_failed_half_that_everybody_left_is_not_called_again() -> None:
-    handler = poisoned("a", delay=1.0)
+    handler = poisoned("a", "h", delay=1.0)
     batcher = halving(handler)
-    tickets = [*map(batcher.submit, "abcd")]
-    await asyncio.sleep(2.5)
-    tickets[0].cancel()
-    tickets[1].cancel()
+    tickets = [*map(batcher.submit, "abcdefgh")]
+    await asyncio.sleep(5.5)
+    assert calls_of(handler) == ["abcdefgh", "abcd", "efgh", "ef", "g", "h"]
+    for ticket in tickets[:4]:
+        ticket.cancel()
     await batcher.drain()
-    assert calls_of(handler) == ["abcd", "ab", "cd"]
+    assert len(handler.calls) == 6
+    assert batcher.statistics().failed == 1
 
 
 async def test_without_cancel_abandoned_a_call_for_nobody_runs_on_and_is_not_halved() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from contextvars import ContextVar
 from typing import Any
@@ -104,6 +105,16 @@ async def test_nothing_is_sent_again_once_nobody_waits(cancel_abandoned: bool) -
     ]
 
 
+async def test_nobody_is_waited_for_after_the_call_that_everybody_left() -> None:
+    handler = failing(9, delay=1.0)
+    batcher = retrying(handler, wait=60.0, cancel_abandoned=False)
+    ticket = batcher.submit("a")
+    await asyncio.sleep(0.5)
+    ticket.cancel()
+    await batcher.drain()
+    assert (now(), len(handler.calls)) == (1.0, 1)
+
+
 @pytest.mark.parametrize("cancel_abandoned", [False, True])
 async def test_a_wait_ends_at_once_when_nobody_waits(cancel_abandoned: bool) -> None:
     handler = failing(9, delay=1.0)
@@ -126,6 +137,20 @@ async def test_the_call_of_an_attempt_is_cancelled_once_nobody_waits() -> None:
     tickets[1].cancel()
     await batcher.drain()
     assert (handler.calls[1].outcome, handler.calls[1].ended) == ("cancelled", 1.5)
+
+
+async def test_a_call_that_has_not_begun_is_cancelled_once_nobody_waits(loop_kind: Any) -> None:
+    def give_up(state: tenacity.RetryCallState) -> None:
+        if state.attempt_number > 1:
+            asyncio.get_running_loop().call_soon(ticket.cancel)
+
+    handler = failing(1, delay=1.0)
+    batcher = retrying(handler, retry=policy(before=give_up))
+    ticket = batcher.submit("a")
+    await batcher.drain()
+    assert now() == 1.0
+    begun = ["cancelled"] if loop_kind.eager else []
+    assert [call.outcome for call in handler.calls] == ["raised", *begun]
 
 
 async def test_items_given_up_before_the_first_attempt_are_not_sent() -> None:
@@ -276,19 +301,58 @@ async def test_a_batch_that_is_cancelled_before_it_began_tells_its_callers() -> 
     assert type((await outcomes(ticket))[0]) is HandlerCancelledError
 
 
-async def test_what_a_cancelled_call_still_answers_is_handed_out() -> None:
-    async def stubborn(items: list[str]) -> list[str]:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            return [item.upper() for item in items]
-        raise AssertionError
+def stubborn(calls: list[str], error: Exception | None = None) -> Any:
+    """Answer, or raise, when cancelled."""
 
-    batcher = retrying(stubborn)
+    async def handler(items: list[str]) -> list[str]:
+        calls.append("".join(items))
+        if len(items) == 4:
+            raise Trouble
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        if error is not None:
+            raise error
+        return [item.upper() for item in items]
+
+    return handler
+
+
+async def test_what_a_cancelled_call_still_answers_is_handed_out_and_no_call_follows() -> None:
+    calls: list[str] = []
+    batcher: Batcher[str, str] = Batcher(stubborn(calls), on_error="bisect")
+    tickets = [*map(batcher.submit, "abcd")]
+    await asyncio.sleep(1)
+    await cancel_all(batcher)
+    results = await outcomes(*tickets)
+    assert results[:2] == ["A", "B"]
+    assert [type(each) for each in results[2:]] == [HandlerCancelledError] * 2
+    assert calls == ["abcd", "ab"]
+
+
+async def test_after_a_cancelled_call_there_is_no_wait() -> None:
+    calls: list[str] = []
+    batcher = retrying(stubborn(calls, Trouble()), wait=60.0)
     ticket = batcher.submit("a")
     await asyncio.sleep(1)
     await cancel_all(batcher)
-    assert await ticket == "A"
+    assert type((await outcomes(ticket))[0]) is HandlerCancelledError
+    assert (now(), calls) == (1.0, ["a"])
+
+
+@pytest.mark.parametrize("delay", [0.5, 1.5], ids=["call", "wait"])
+def test_no_handler_call_begins_when_a_loop_ends(loop_kind: Any, delay: float) -> None:
+    handler = failing(1, delay=1.0)
+    batcher = retrying(handler, wait=1.0, max_batch_size=1)
+
+    async def main() -> None:
+        batcher.submit("a")
+        batcher.submit("b")
+        await asyncio.sleep(delay)
+
+    loop_kind.run(main)
+    assert handler.items == ["a"]
+    with pytest.warns(ResourceWarning, match="unsettled items"):
+        loop_kind.run(batcher.aclose)
 
 
 @pytest.mark.every_loop
