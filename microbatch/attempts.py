@@ -248,14 +248,13 @@ class Course:
         if policy is None:
             _, error = await self._attempt(lot)
             return error
-        try:
-            attempt = functools.partial(self._attempt, lot)
-            answer = await policy.call(attempt, functools.partial(self._pause, lot))
-            if answer is not lot.answer:  # a callback of the policy had a better one
-                lot.results = results_of(answer, lot.flight.size, self._attempts.name)
-        except Exception as error:
-            return policy.last_error(error)
-        return None
+        attempt, pause = functools.partial(self._attempt, lot), functools.partial(self._pause, lot)
+        answer, failure = await policy.call(attempt, pause)
+        if (
+            failure is None and answer is not lot.answer
+        ):  # a callback of the policy had a better one
+            _, failure = self._answered(lot, answer)
+        return failure
 
     async def _attempt(
         self, lot: Lot, state: "RetryCallState | None" = None
@@ -318,14 +317,16 @@ def raise_if_cancelled() -> None:
 
 
 async def ended(task: "asyncio.Task[Any]") -> None:
-    """Wait until a task has ended, whatever it raises; pass a cancellation on to it."""
-    try:
-        await task
-    except BaseException:
-        if not task.done():
-            raise
-    finally:
-        del task  # its exception knows this frame
+    """Wait until a task has ended, and pass on a cancellation to it.
+
+    The caller has to ask whether there was one. What the task raised is not raised here, or it
+    would know the frames that know the task.
+    """
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
 
 
 async def sleeping(sleep: Callable[[], Awaitable[None]]) -> None:

@@ -52,35 +52,46 @@ class RetryPolicy:
         self._name = name
         self._clock = clock
 
-    async def call(self, attempt: Attempt, pause: Pause) -> Any:
-        """Attempt until the policy is content, and give what the last attempt answered.
+    async def call(self, attempt: Attempt, pause: Pause) -> tuple[Any, BaseException | None]:
+        """Attempt until the policy is content; give its answer, or the failure that stays.
 
         ``attempt(state)`` gives an answer, or an exception. ``pause(sleep)`` awaits what
-        ``sleep()`` gives. Raises what the policy makes of the last attempt, and what
-        its callbacks raise.
+        ``sleep()`` gives. Whatever is no plain exception they may raise.
         """
         retrying = self._retrying.copy()  # it keeps the state of a call
         retrying.begin()
         state = CallState(retrying, self._handler, self._name, self._clock)
-        while True:
-            step = await retrying.iter(retry_state=state)
-            if isinstance(step, DoAttempt):
-                answer, error = await attempt(state)
-                if error is None:
-                    state.set_result(answer)
+        error, traceback = None, None
+        try:
+            while True:
+                step = await retrying.iter(retry_state=state)
+                if isinstance(step, DoAttempt):
+                    answer, error = await attempt(state)
+                    if error is None:
+                        state.set_result(answer)
+                    else:
+                        traceback = error.__traceback__
+                        state.set_exception((type(error), error, traceback))
+                elif isinstance(step, DoSleep):
+                    state.prepare_for_next_attempt()
+                    await pause(functools.partial(retrying.sleep, step))
                 else:
-                    state.set_exception((type(error), error, error.__traceback__))
-            elif isinstance(step, DoSleep):
-                state.prepare_for_next_attempt()
-                await pause(functools.partial(retrying.sleep, step))
-            else:
-                return step
+                    return step, None
+        except Exception as raised:
+            last = last_error(raised)
+            if last is error:  # without the frames of tenacity, which know it
+                raised.__traceback__ = None
+                last.__traceback__ = traceback
+            return None, last
+        finally:
+            retrying.iter_state.reset()  # it knows its owner
 
-    def last_error(self, error: Exception) -> BaseException:
-        """Give what the last attempt raised, where a policy gave up with a plain RetryError."""
-        if type(error) is not RetryError:
-            return error
-        last = error.last_attempt.exception()
-        if isinstance(last, TryAgain):  # a handler's word for "this, once more"
-            last = last.__cause__ or last.__context__ or last
-        return error if last is None else last
+
+def last_error(error: Exception) -> BaseException:
+    """Give what the last attempt raised, where a policy gave up with a plain RetryError."""
+    if type(error) is not RetryError:
+        return error
+    last = error.last_attempt.exception()
+    if isinstance(last, TryAgain):  # a handler's word for "this, once more"
+        last = last.__cause__ or last.__context__ or last
+    return error if last is None else last

@@ -148,7 +148,7 @@ async def test_a_decorated_method_is_halved_too() -> None:
 
 
 # ----------------------------------------------------------------------------------------- the cost
-EVERY_PLACE = 96
+EVERY_PLACE = 128
 LARGEST = 400
 
 
