@@ -250,9 +250,7 @@ class Course:
             return error
         attempt, pause = functools.partial(self._attempt, lot), functools.partial(self._pause, lot)
         answer, failure = await policy.call(attempt, pause)
-        if (
-            failure is None and answer is not lot.answer
-        ):  # a callback of the policy had a better one
+        if failure is None and answer is not lot.answer:  # a callback had a better one
             _, failure = self._answered(lot, answer)
         return failure
 

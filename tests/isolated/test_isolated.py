@@ -176,7 +176,7 @@ def test_importing_is_light() -> None:
     assert (
         run("""
         import sys
-        heavy = ("numpy", "click", "rich", "sklearn", "uvloop", "microbatch.testing")
+        heavy = ("numpy", "click", "rich", "sklearn", "tenacity", "uvloop", "microbatch.testing")
         print([name for name in heavy if name in sys.modules])
     """)
         == "[]"
