@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 CORES = ["cython", "python"]
-EVERYTHING = "cli,demo,opentelemetry,prometheus,uvloop"
+EVERYTHING = "cli,demo,opentelemetry,prometheus,retry,uvloop"
 ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
 
 # Keeps the working directory off sys.path, so that the checkout never hides the wheel.

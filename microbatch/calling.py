@@ -11,7 +11,7 @@ from microbatch.options import Options
 from microbatch.partial import answer_one_by_one, answer_together
 from microbatch.steps import Steps
 
-__all__ = ["Call", "Handler", "caller_of"]
+__all__ = ["Call", "Handler", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
@@ -30,7 +30,13 @@ def plain_call(
     handler: Handler, lane: Lane, options: Options, name: str, flight: Flight[Any]
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items; what it answers is theirs, in one or in parts."""
-    answer = handler(flight.items)
+    return take_answer(lane, options, name, flight, handler(flight.items))
+
+
+def take_answer(
+    lane: Lane, options: Options, name: str, flight: Flight[Any], answer: Any
+) -> Coroutine[Any, Any, Any]:
+    """Give what awaits the answer to a handler call for a flight, as a whole or item by item."""
     if not inspect.isasyncgen(answer):
         work: Coroutine[Any, Any, Any] = answer
         return work

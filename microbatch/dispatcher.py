@@ -15,6 +15,7 @@ from contextvars import Context
 from typing import Any
 
 from microbatch._select import Flight, Group, Lane, Ticket
+from microbatch.attempts import Attempts
 from microbatch.batch import Reason, Serving, serving
 from microbatch.calling import Call, Handler, caller_of
 from microbatch.channel import as_it_is, of_entry
@@ -47,6 +48,7 @@ class Dispatcher:
         self.loop = loop
         self.batched = 0
         self.batches: Counter[str] = Counter()
+        self._make_task: Callable[..., asyncio.Task[Any]] = loop.create_task
         self._settling = Settling(name)
         self.observing = Observing(loop, options, name)
         self._options = options
@@ -56,7 +58,7 @@ class Dispatcher:
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
         # In dispatch order, by key, when results keep it.
-        self._departed: dict[Group | None, deque[Flight[Any]]] = {}
+        self._departed: dict[Group | None, deque[tuple[Flight[Any], asyncio.Task[Any]]]] = {}
         self._starting: Flight[Any] | None = None  # whose handler has no task yet
         self._closing = False
         self._loss_reported = False
@@ -69,6 +71,9 @@ class Dispatcher:
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
         self._call = caller_of(handler, self.lane, options, name)
+        self._attempts: Attempts | None = None
+        if options.retry is not None or options.on_error == "bisect":
+            self._use_attempts(handler)
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -93,6 +98,12 @@ class Dispatcher:
             self._group(lane)
         lane.slot_free = True
         return lane
+
+    def _use_attempts(self, handler: Handler) -> None:
+        """Have a batch take more calls than one."""
+        attempts = Attempts(self.lane, handler, self._options, self._name)
+        self._attempts = self._settling = attempts
+        self._call, self._make_task = attempts.call, attempts.make_task
 
     def _configure(self, lane: Lane, *, max_latency: float) -> None:
         lane.configure(
@@ -131,6 +142,11 @@ class Dispatcher:
     def slots_busy(self) -> int:
         """Count the handler calls under way."""
         return self._options.max_concurrent_batches - self._free
+
+    @property
+    def retried(self) -> int:
+        """Count the items that were handed to the handler again."""
+        return self._attempts.retried if self._attempts is not None else 0
 
     # ------------------------------------------------------------------------------- dispatching
     def _pump(self) -> None:
@@ -225,14 +241,14 @@ class Dispatcher:
         finally:
             self._starting = None
         if self._ordered:
-            self._departed.setdefault(flight.group, deque()).append(flight)
+            self._departed.setdefault(flight.group, deque()).append((flight, task))
         task.add_done_callback(self._end, context=self._context)
 
     def _launch(self, flight: Flight[Any], call: Call, context: Context) -> asyncio.Task[Any]:
         """Make the task of a flight; an eager one runs before there is a task to cancel."""
         flight.task = start = flight.task or Start()
         work = context.run(call, flight)
-        task = self.loop.create_task(work, name=self._name, context=context)
+        task = self._make_task(work, name=self._name, context=context)
         flight.task = task
         self._running[task] = flight
         if start.cancelled:
@@ -282,9 +298,8 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------- settling
     def _settle_in_order(self, group: Group | None) -> None:
         departed = self._departed.get(group, deque())
-        while departed and departed[0].task.done():
-            flight = departed.popleft()
-            self._conclude(flight, flight.task)
+        while departed and departed[0][1].done():
+            self._conclude(*departed.popleft())
         if not departed:
             self._departed.pop(group, None)
 
@@ -302,7 +317,12 @@ class Dispatcher:
             flight.task = None  # the task's context knows the flight
 
     def _abandon(self, flight: Flight[Any]) -> None:
-        if self._options.cancel_abandoned:
+        pauses = self._attempts is not None and self._attempts.pauses(flight)
+        if self._options.cancel_abandoned or pauses:
+            self._cancel(flight)
+
+    def _cancel(self, flight: Flight[Any]) -> None:
+        if flight.task is not None:
             flight.task.cancel()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
@@ -319,7 +339,7 @@ class Dispatcher:
         if self._options.timeout_policy == "fail":
             for flight in hit:
                 flight.fail(self._late_batch_error)
-                flight.task.cancel()
+                self._cancel(flight)
         if callable(self._options.timeout_policy):
             for flight in (queued, in_flight):
                 if flight.size:
@@ -372,9 +392,10 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        served = serving.get(None)
+        served, task = serving.get(None), asyncio.current_task()
         starting = served is not None and served.flight is self._starting
-        if asyncio.current_task() in self._running or starting:
+        attempted = self._attempts is not None and self._attempts.runs(task)
+        if task in self._running or starting or attempted:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"

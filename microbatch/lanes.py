@@ -180,6 +180,7 @@ def statistics_of(dispatcher: Dispatcher) -> BatcherStatistics:
         in_flight=lane.unsettled - lane.waiting - lane.queued - lane.joined,
         slots_busy=dispatcher.slots_busy,
         batched=dispatcher.batched,
+        retried=dispatcher.retried,
         failed_batches=dispatcher.observing.failed_batches,
         cancelled_batches=dispatcher.observing.cancelled_batches,
         batches=MappingProxyType(dict(dispatcher.batches)),

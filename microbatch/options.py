@@ -6,14 +6,20 @@ import operator
 import sys
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
 from microbatch.events import BatchDispatched, BatchEnded
+
+if TYPE_CHECKING:
+    from tenacity import AsyncRetrying
+else:
+    AsyncRetrying = Any  # tenacity is not imported, and may be missing
 
 __all__ = [
     "BatcherOptions",
     "HandlerOptions",
     "Observer",
+    "OnError",
     "Options",
     "Ordering",
     "Overflow",
@@ -28,6 +34,7 @@ Ordering: TypeAlias = Literal["unordered", "ordered"]
 Weigh: TypeAlias = Callable[[Any], float]
 Identify: TypeAlias = Callable[[Any], Hashable]
 Overweight: TypeAlias = Literal["alone", "reject"]
+OnError: TypeAlias = Literal["fail", "bisect"]
 Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
 StreamOverflow: TypeAlias = Literal["wait", "fail"]
 TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
@@ -55,6 +62,8 @@ class HandlerOptions(TypedDict, total=False):
     priority: Weigh | None
     ageing: float
     dedupe: Identify | None
+    retry: AsyncRetrying | None
+    on_error: OnError
     cancel_abandoned: bool
     observer: Observer | None
     capture_context: bool
@@ -130,6 +139,12 @@ class Options:
     dedupe: Identify | None = None
     """Items that are queued together, and whose ``dedupe(item)`` (and key) are equal, are handled
     once; each caller has a ticket, a deadline and a result of its own."""
+    retry: AsyncRetrying | None = None
+    """A tenacity ``AsyncRetrying``, by which a failed batch is handed to the handler again: the
+    items of it that somebody still awaits, within their timeouts."""
+    on_error: OnError = "fail"
+    """``"fail"``: the items of a failed batch fail with it; ``"bisect"``: it is halved until the
+    item that makes it fail stands alone, unless it failed with a TimeoutError."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
     observer: Observer | None = None
@@ -163,6 +178,8 @@ class Options:
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         self._check_weights()
         self._check_groups()
+        retrying("retry", self.retry)
+        one_of("on_error", self.on_error, get_args(OnError))
         flag("cancel_abandoned", self.cancel_abandoned)
         plain_callable("observer", self.observer)
         flag("capture_context", self.capture_context)
@@ -264,6 +281,16 @@ class Options:
                 "stream=True gives each chunk to one reader, so dedupe must be None, "
                 f"got {self.dedupe!r}"
             )
+        if self.retry is not None:
+            raise ValueError(
+                "stream=True gives chunks that cannot be taken back, so retry must be None, "
+                f"got {self.retry!r}"
+            )
+        if self.on_error != "fail":
+            raise ValueError(
+                "stream=True gives chunks that cannot be taken back, so on_error must be 'fail', "
+                f"got {self.on_error!r}"
+            )
 
 
 def function(name: str, value: object) -> None:
@@ -325,6 +352,13 @@ def plain_callable(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a callable or None, got {value!r}")
     if inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(type(value).__call__):
         raise TypeError(f"{name} must be called without await, got {value!r}")
+
+
+def retrying(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is a tenacity ``AsyncRetrying`` or None."""
+    kind = getattr(sys.modules.get("tenacity"), "AsyncRetrying", ())  # who has one imported it
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a tenacity.AsyncRetrying or None, got {value!r}")
 
 
 def text(name: str, value: object) -> None:

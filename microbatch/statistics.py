@@ -120,7 +120,10 @@ class BatcherStatistics:
     slots_busy: int = 0
     """Handler calls under way now."""
     batched: int = 0
-    """Items handed to the handler so far."""
+    """Items handed to the handler so far, each counted once."""
+    retried: int = 0
+    """Items handed to the handler again, by ``retry`` or ``on_error="bisect"``; each of them counts
+    as often as it was sent again."""
     batches: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     """Batches dispatched so far, by reason."""
     failed_batches: int = 0

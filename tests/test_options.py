@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any, get_type_hints
 
 import pytest
+import tenacity
 
 from microbatch import Batcher, BatcherOptions, batched
 from microbatch._select import choose
@@ -29,6 +30,7 @@ WORDS = {
     "overflow": "'wait', 'reject', 'drop_oldest'",
     "ordering": "'unordered', 'ordered'",
     "stream_overflow": "'wait', 'fail'",
+    "on_error": "'fail', 'bisect'",
     "timeout_policy": "'partial', 'fail', a callable",
     "overweight": "'alone', 'reject'",
 }
@@ -73,6 +75,8 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     ("weigh", len, ValueError, f"weigh must not be given without max_batch_weight, got {len!r}"),
     ("overweight", "reject", ValueError,
      "overweight must be 'alone' without max_batch_weight, got 'reject'"),
+    *(("retry", value, TypeError, f"retry must be a tenacity.AsyncRetrying or None, got {value!r}")
+      for value in (3, True, "twice", tenacity.Retrying(), tenacity.AsyncRetrying)),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
       for name in ("cancel_abandoned", "capture_context", "stream")
       for value in (0, 1, None, "yes")),
@@ -178,6 +182,8 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "priority": None,
         "ageing": 1.0,
         "dedupe": None,
+        "retry": None,
+        "on_error": "fail",
         "cancel_abandoned": True,
         "observer": None,
         "capture_context": False,

@@ -102,6 +102,34 @@ def test_settled_items_leave_neither_objects_nor_garbage() -> None:
     assert (int(garbage), int(tickets)) == (0, 0)
 
 
+@pytest.mark.parametrize(
+    "options", ["", "retry=policy", "on_error='bisect'", "retry=policy, on_error='bisect'"]
+)
+def test_failed_batches_leave_no_garbage(options: str) -> None:
+    program = """
+        from tenacity import AsyncRetrying, stop_after_attempt
+
+        policy = AsyncRetrying(stop=stop_after_attempt(2))
+
+        async def fail(items):
+            if 3 in items:
+                raise ValueError
+            return items
+
+        async def main():
+            batcher = Batcher(fail, max_batch_size=8, OPTIONS)
+            for _ in range(2):
+                gc.collect()
+                gc.disable()
+                for _ in range(10):
+                    await asyncio.gather(*map(batcher.submit, range(8)), return_exceptions=True)
+            await asyncio.sleep(0)
+            print(gc.collect())
+        asyncio.run(main())
+    """
+    assert run(program.replace("OPTIONS", options)) == "0"
+
+
 def test_many_instances_with_batched_methods_leave_nothing() -> None:
     assert (
         run("""
@@ -150,7 +178,7 @@ def test_importing_is_light() -> None:
         import sys
         heavy = (
             "numpy", "click", "rich", "sklearn", "uvloop", "prometheus_client", "opentelemetry",
-            "microbatch.adapters", "microbatch.testing",
+            "tenacity", "microbatch.adapters", "microbatch.testing",
         )
         print([name for name in heavy if name in sys.modules])
     """)

@@ -7,6 +7,7 @@ from typing import Any, Literal, assert_type
 
 import numpy as np
 import numpy.typing as npt
+from tenacity import AsyncRetrying, Retrying
 
 from microbatch import (
     BatchDispatched,
@@ -72,6 +73,12 @@ Batcher(of_one_result)  # type: ignore[arg-type]  # pyright: ignore[reportArgume
 Batcher(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 Batcher(a_list, max_size=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 Batcher(a_list, overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+assert_type(Batcher(a_list, retry=AsyncRetrying(), on_error="bisect"), Batcher[str, int])
+assert_type(Batcher(a_list, retry=None, on_error="fail"), Batcher[str, int])
+Batcher(a_list, retry=Retrying())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(a_list, retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(a_list, on_error="halve")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 options: BatcherOptions = {"max_batch_size": 2, "timeout": None}
 assert_type(Batcher(a_list, **options), Batcher[str, int])
