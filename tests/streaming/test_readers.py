@@ -117,6 +117,19 @@ async def test_a_stream_whose_reader_was_cancelled_says_so_to_the_next() -> None
     await batcher.drain()
 
 
+async def test_a_reader_that_is_cancelled_as_its_item_ends_leaves_the_rest_to_be_read() -> None:
+    _, batcher = counting()
+    stream = batcher.stream(1)
+    assert await anext(stream) == 0
+    reader = asyncio.ensure_future(anext(stream))
+    reader_done = asyncio.get_running_loop().create_future()
+    reader.add_done_callback(reader_done.set_result)
+    stream._ticket.add_done_callback(lambda _: reader.cancel())
+    await reader_done
+    assert await read(stream) == []
+    assert batcher.statistics().completed == 1
+
+
 async def test_a_cancel_scope_of_anyio_ends_a_read() -> None:
     handler, batcher = counting()
     stream = batcher.stream(3)
