@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from microbatch import Batcher
+from microbatch import END, Batcher
 from microbatch.channel import Bell, ring_all
 from tests.streaming.counting import Countdown, read, turns
 
@@ -117,15 +117,19 @@ async def test_a_stream_whose_reader_was_cancelled_says_so_to_the_next() -> None
     await batcher.drain()
 
 
-async def test_a_reader_that_is_cancelled_as_its_item_ends_leaves_the_rest_to_be_read() -> None:
-    _, batcher = counting()
-    stream = batcher.stream(1)
-    assert await anext(stream) == 0
-    reader = asyncio.ensure_future(anext(stream))
-    reader_done = asyncio.get_running_loop().create_future()
-    reader.add_done_callback(reader_done.set_result)
-    stream._ticket.add_done_callback(lambda _: reader.cancel())
-    await reader_done
+async def test_a_reader_that_is_cancelled_as_its_item_ends_gives_nothing_up() -> None:
+    readers: list[asyncio.Future[Any]] = []
+
+    async def handler(items: list[Any]) -> AsyncIterator[list[Any]]:
+        await asyncio.sleep(1.0)
+        asyncio.get_running_loop().call_soon(readers[0].cancel)
+        yield [END]
+
+    batcher: Batcher[str, list[Any]] = Batcher(handler, stream=True)
+    stream = batcher.stream("x")
+    readers.append(asyncio.ensure_future(anext(stream)))
+    await asyncio.wait(readers)
+    assert readers[0].cancelled()
     assert await read(stream) == []
     assert batcher.statistics().completed == 1
 
