@@ -43,7 +43,8 @@ class Stream(AsyncIterator[C]):
             try:
                 await channel.reader
             except asyncio.CancelledError:
-                self._give_up()
+                if self._ticket.cancel():
+                    channel.chunks.clear()
                 raise
         chunk: C = channel.take()
         return chunk
@@ -57,17 +58,14 @@ class Stream(AsyncIterator[C]):
             self._ticket.result()
         raise StopAsyncIteration
 
-    def _give_up(self) -> None:
-        self._ticket.cancel()
-        self._channel.chunks.clear()
-
     async def aclose(self) -> None:
-        """Give the item up, and forget its chunks: the iteration is over.
+        """Give the item up unless it has ended, and forget its chunks: the iteration is over.
 
-        The item leaves its batch at the next step. Does nothing for one that has ended.
+        The item leaves its batch at the next step.
         """
         self._closed = True
-        self._give_up()
+        self._ticket.cancel()
+        self._channel.chunks.clear()
 
     async def __aenter__(self) -> Self:
         return self

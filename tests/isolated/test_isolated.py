@@ -130,6 +130,49 @@ def test_failed_batches_leave_no_garbage(options: str) -> None:
     assert run(program.replace("OPTIONS", options)) == "0"
 
 
+@pytest.mark.parametrize("way", ["read", "leave", "answer"])
+def test_streams_and_partial_answers_leave_no_garbage(way: str) -> None:
+    garbage = run(f"""
+        async def chunks(items):
+            for step in range(5):
+                yield [step] * len(items)
+
+        async def pairs(items):
+            for place, item in enumerate(items):
+                yield place, item
+
+        streaming, answering = Batcher(chunks, stream=True), Batcher(pairs)
+
+        async def read():
+            async for _ in streaming.stream(1):
+                pass
+
+        async def leave():
+            async for _ in streaming.stream(1):
+                break
+
+        async def answer():
+            await answering.submit(1)
+
+        async def many(rounds):
+            for _ in range(rounds):
+                await asyncio.gather(*({way}() for _ in range(50)))
+            await streaming.drain()
+            await answering.drain()
+            await asyncio.sleep(0)
+
+        async def main():
+            await many(1)
+            gc.collect()
+            gc.disable()
+            await many(20)
+            print(gc.collect())
+
+        asyncio.run(main())
+    """)
+    assert int(garbage) == 0
+
+
 def test_many_instances_with_batched_methods_leave_nothing() -> None:
     assert (
         run("""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from microbatch import Batcher
+from microbatch import END, Batcher
 from microbatch.channel import Bell, ring_all
 from tests.streaming.counting import Countdown, read, turns
 
@@ -115,6 +115,23 @@ async def test_a_stream_whose_reader_was_cancelled_says_so_to_the_next() -> None
         "a stream of batcher 'countdown' was given up when its reader was cancelled"
     )
     await batcher.drain()
+
+
+async def test_a_reader_that_is_cancelled_as_its_item_ends_gives_nothing_up() -> None:
+    readers: list[asyncio.Future[Any]] = []
+
+    async def handler(items: list[Any]) -> AsyncIterator[list[Any]]:
+        await asyncio.sleep(1.0)
+        asyncio.get_running_loop().call_soon(readers[0].cancel)
+        yield [END]
+
+    batcher: Batcher[str, list[Any]] = Batcher(handler, stream=True)
+    stream = batcher.stream("x")
+    readers.append(asyncio.ensure_future(anext(stream)))
+    await asyncio.wait(readers)
+    assert readers[0].cancelled()
+    assert await read(stream) == []
+    assert batcher.statistics().completed == 1
 
 
 async def test_a_cancel_scope_of_anyio_ends_a_read() -> None:
