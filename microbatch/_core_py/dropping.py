@@ -22,7 +22,8 @@ def drop_for(lane: "Lane", count: int) -> None:
     excess = min(excess, count)
     if lane._overflow == "reject" or (excess > lane._live and excess > callers(lane._queue)):
         lane._refuse(count)
-    drop_oldest(lane, int(excess))
+    if excess > 0:
+        drop_oldest(lane, int(excess))
 
 
 def drop_oldest(lane: "Lane", count: int) -> None:

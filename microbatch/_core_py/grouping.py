@@ -138,6 +138,8 @@ class Groups:
 
     def _stand(self, ticket: Ticket, items: list[Any], traits: list[Traits]) -> list[Slot]:
         """Give each item of a ticket a place in the queue, or with an equal one."""
+        if self._dedupe is not None:  # with whose deadlines those of its callers are not in line
+            ticket._own_deadline = True
         return [
             self._stand_alone(ticket, item, index, each)
             if each.shared is None
@@ -256,6 +258,7 @@ class Groups:
         """Say until when the first group waits for company; infinity where none may go."""
         if not self._lane.slot_free or not self._lane._latency:
             return math.inf
+        self._admit()
         if len(self._ripe) > self._pressing:
             self._sort_out()
         group = self._first_young()

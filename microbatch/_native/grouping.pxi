@@ -428,6 +428,7 @@ cdef class Groups:
         cdef Group group
         if not self.lane.slot_free or self.lane.latency == 0.0:
             return INFINITY
+        self.admit()
         if len(self.ripe) > self.pressing:
             self.sort_out()
         group = self.first_young()
