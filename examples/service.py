@@ -9,10 +9,10 @@ Serves http://127.0.0.1:8000 until Ctrl-C; --port chooses another port. Ask it:
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import chain, islice
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
@@ -25,12 +25,11 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
 from microbatch import (
-    BatcherClosedError,
     Batcher,
+    BatcherClosedError,
     BatchTimeoutError,
     CapacityError,
     OverweightError,
-    Ticket,
 )
 
 R = TypeVar("R")
@@ -38,7 +37,6 @@ R = TypeVar("R")
 Centimetres = Annotated[float, Field(gt=0, lt=100)]
 Flower = tuple[Centimetres, Centimetres, Centimetres, Centimetres]
 Classify = Callable[[list[list[Flower]]], list[list[str]]]
-Changes = dict[str, int | float | None]
 
 
 class Question(BaseModel):
@@ -112,7 +110,7 @@ async def species(question: Question, request: Request, batcher: TheBatcher) -> 
 
 
 @router.patch("/batching")
-async def tune(changes: Changes, batcher: TheBatcher) -> Changes:
+async def tune(changes: dict[str, Any], batcher: TheBatcher) -> dict[str, Any]:
     """Change sizes and times while the service runs. In earnest, let only yourself do this."""
     try:
         batcher.reconfigure(**changes)
@@ -129,21 +127,22 @@ async def metrics(request: Request) -> Response:
 
 
 # ------------------------------------------------------------------------------ clients that leave
-async def while_connected(request: Request, ticket: Ticket[R]) -> R:
-    """Await a result, or give the item up when the client goes away first.
+async def while_connected(request: Request, work: Awaitable[R]) -> R:
+    """Await a result, or give it up when the client goes away first.
 
     An endpoint is not cancelled when its client disconnects; it has to listen for that itself,
     which it may once the body has been read.
     """
+    result = asyncio.ensure_future(work)  # a ticket is a future already
     gone = asyncio.create_task(disconnection(request))
     try:
-        await asyncio.wait((ticket, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not ticket.done():
-            raise HTTPException(499, "the client has gone")  # for the log: nobody else reads it
-        return ticket.result()
+        await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise HTTPException(499, "the client has gone")  # nobody reads it
+        return result.result()
     finally:
         gone.cancel()
-        ticket.cancel()  # does nothing to one that is done
+        result.cancel()  # does nothing to one that is done
 
 
 async def disconnection(request: Request) -> None:
@@ -152,7 +151,12 @@ async def disconnection(request: Request) -> None:
 
 
 # ------------------------------------------------------------------------------------- what fails
-STATUS = {OverweightError: 413, CapacityError: 503, BatcherClosedError: 503, BatchTimeoutError: 504}
+STATUS: dict[type[Exception], int] = {
+    OverweightError: 413,
+    CapacityError: 503,
+    BatcherClosedError: 503,
+    BatchTimeoutError: 504,
+}
 
 
 async def refuse(request: Request, error: Exception) -> JSONResponse:

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-for module in ("fastapi", "httpx", "prometheus_client", "sklearn", "uvicorn"):
-    pytest.importorskip(module)
+pytest.importorskip("fastapi")
+pytest.importorskip("httpx")
+pytest.importorskip("prometheus_client")
+pytest.importorskip("sklearn")
+pytest.importorskip("uvicorn")
 
 import httpx
 import uvicorn
