@@ -258,6 +258,17 @@ def test_a_closed_batcher_is_unavailable(service: Service) -> None:
     assert response.json()["detail"] == "batcher 'species' is closed"
 
 
+def test_a_model_that_raises_is_a_server_error(service: Service) -> None:
+    def fail(questions: list[Any]) -> list[list[str]]:
+        raise ZeroDivisionError
+
+    works, service.model.classify = service.model.classify, fail
+    assert service.ask(FLOWER).status_code == 500
+    service.model.classify = works
+    assert service.ask(FLOWER).status_code == 200
+    assert service.numbers()["failed"] == 1
+
+
 def test_wrong_changes_are_unprocessable_and_change_nothing(service: Service) -> None:
     response = service.tune(max_batch_size=0)
     assert (response.status_code, response.json()["detail"]) == (
