@@ -81,7 +81,7 @@ class Service:
     def ask(self, *flowers: Any) -> httpx.Response:
         return self.client.post("/species", json={"flowers": flowers})
 
-    def ask_and_leave_it(self, *flowers: Any) -> http.client.HTTPConnection:
+    def begin_to_ask(self, *flowers: Any) -> http.client.HTTPConnection:
         """Ask on a connection of its own, and don't wait for the answer."""
         connection = http.client.HTTPConnection(self.host, self.port, timeout=PATIENCE)
         headers = {"Content-Type": "application/json"}
@@ -172,7 +172,7 @@ def test_the_item_of_a_client_that_leaves_in_time_never_reaches_the_model(servic
     with ThreadPoolExecutor() as pool:
         busy = pool.submit(service.ask, FLOWER)
         service.wait_until(in_flight=1)
-        leaving = service.ask_and_leave_it([6.7, 3.0, 5.2, 2.3])
+        leaving = service.begin_to_ask([6.7, 3.0, 5.2, 2.3])
         service.wait_until(queued=1)
         staying = pool.submit(service.ask, FLOWER, FLOWER)
         service.wait_until(queued=2)
@@ -187,7 +187,7 @@ def test_the_item_of_a_client_that_leaves_in_time_never_reaches_the_model(servic
 
 def test_the_item_of_a_client_that_leaves_in_flight_is_given_up(service: Service) -> None:
     service.model.let.clear()
-    leaving = service.ask_and_leave_it(FLOWER)
+    leaving = service.begin_to_ask(FLOWER)
     service.wait_until(in_flight=1)
     leaving.close()
     service.wait_until(cancelled=1, in_flight=0)
@@ -263,7 +263,8 @@ def test_a_model_that_raises_is_a_server_error(service: Service) -> None:
         raise ZeroDivisionError
 
     works, service.model.classify = service.model.classify, fail
-    assert service.ask(FLOWER).status_code == 500
+    with contextlib.closing(service.begin_to_ask(FLOWER)) as connection:
+        assert connection.getresponse().status == 500  # and then the server hangs up
     service.model.classify = works
     assert service.ask(FLOWER).status_code == 200
     assert service.numbers()["failed"] == 1
