@@ -1,0 +1,194 @@
+"""A model behind HTTP: many small requests, few calls to the model.
+
+Serves http://127.0.0.1:8000 until Ctrl-C; --port chooses another port. Ask it:
+
+    curl http://127.0.0.1:8000/species --json '{"flowers": [[5.1, 3.5, 1.4, 0.2]]}'
+    curl http://127.0.0.1:8000/metrics
+    curl http://127.0.0.1:8000/batching --request PATCH --json '{"max_batch_size": 16}'
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import chain, islice
+from typing import Annotated, Any, TypeVar
+
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from pydantic import BaseModel, Field
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
+
+from microbatch import (
+    Batcher,
+    BatcherClosedError,
+    BatchTimeoutError,
+    CapacityError,
+    OverweightError,
+)
+
+R = TypeVar("R")
+
+Centimetres = Annotated[float, Field(gt=0, lt=100)]
+Flower = tuple[Centimetres, Centimetres, Centimetres, Centimetres]
+Classify = Callable[[list[list[Flower]]], list[list[str]]]
+
+
+class Question(BaseModel):
+    """Flowers: length and width of a sepal, length and width of a petal."""
+
+    flowers: list[Flower] = Field(min_length=1)
+
+
+class Answer(BaseModel):
+    """The species of each flower."""
+
+    species: list[str]
+
+
+# ------------------------------------------------------------------------------------- the model
+def train() -> Classify:
+    """Train a real, small model; give the function that answers many questions at once."""
+    iris = load_iris()
+    forest = RandomForestClassifier(random_state=0).fit(iris.data, iris.target)
+
+    def classify(questions: list[list[Flower]]) -> list[list[str]]:
+        codes = forest.predict([*chain.from_iterable(questions)])
+        names = iter(iris.target_names[codes].tolist())
+        return [[*islice(names, len(flowers))] for flowers in questions]
+
+    return classify
+
+
+def create_app(load: Callable[[], Classify] = train) -> FastAPI:
+    """Make the service; its batcher lives as long as the app does."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.batcher = batcher = Batcher(
+            load(),  # a plain function: it runs in a thread, and the service stays responsive
+            name="species",
+            max_batch_weight=256,  # flowers in one call to the model
+            weigh=len,
+            overweight="reject",
+            capacity=1_000,  # questions at once; the next one is told to come back
+            overflow="reject",
+            timeout=5.0,  # seconds from question to answer, the time in the queue too
+        )
+        app.state.metrics = CollectorRegistry()
+        app.state.metrics.register(BatcherCollector(batcher))
+        yield
+        await batcher.aclose(timeout=10.0)  # what was accepted is finished
+
+    app = FastAPI(title="Iris species", lifespan=lifespan)
+    app.include_router(router)
+    for error in STATUS:
+        app.add_exception_handler(error, refuse)
+    return app
+
+
+# ---------------------------------------------------------------------------------- the endpoints
+router = APIRouter()
+
+
+async def batcher_of(request: Request) -> Batcher[list[Flower], list[str]]:
+    return request.app.state.batcher
+
+
+TheBatcher = Annotated[Batcher[list[Flower], list[str]], Depends(batcher_of)]
+
+
+@router.post("/species")
+async def species(question: Question, request: Request, batcher: TheBatcher) -> Answer:
+    """Name the species of some flowers."""
+    return Answer(species=await while_connected(request, batcher.submit(question.flowers)))
+
+
+@router.patch("/batching")
+async def tune(changes: dict[str, Any], batcher: TheBatcher) -> dict[str, Any]:
+    """Change sizes and times while the service runs. In earnest, let only yourself do this."""
+    try:
+        batcher.reconfigure(**changes)
+    except (TypeError, ValueError) as error:
+        raise HTTPException(422, str(error)) from error
+    return {name: getattr(batcher.options, name) for name in changes}
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """Give the statistics as Prometheus reads them."""
+    text = generate_latest(request.app.state.metrics)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+# ------------------------------------------------------------------------------ clients that leave
+async def while_connected(request: Request, work: Awaitable[R]) -> R:
+    """Await a result, or give it up when the client goes away first.
+
+    An endpoint is not cancelled when its client disconnects; it has to listen for that itself,
+    which it may once the body has been read.
+    """
+    result = asyncio.ensure_future(work)  # a ticket is a future already
+    gone = asyncio.create_task(disconnection(request))
+    try:
+        await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            raise HTTPException(499, "the client has gone")  # nobody reads it
+        return result.result()
+    finally:
+        gone.cancel()
+        result.cancel()  # does nothing to one that is done
+
+
+async def disconnection(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+# ------------------------------------------------------------------------------------- what fails
+STATUS: dict[type[Exception], int] = {
+    OverweightError: 413,
+    CapacityError: 503,
+    BatcherClosedError: 503,
+    BatchTimeoutError: 504,
+}
+
+
+async def refuse(request: Request, error: Exception) -> JSONResponse:
+    """Say what microbatch says, in HTTP's words."""
+    status = STATUS[type(error)]
+    headers = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse({"detail": str(error)}, status, headers)
+
+
+# ---------------------------------------------------------------------------------------- metrics
+class BatcherCollector(Collector):
+    """Tell Prometheus what a batcher has done, at the moment it asks."""
+
+    def __init__(self, batcher: Batcher[list[Flower], list[str]]) -> None:
+        self.batcher = batcher
+
+    def collect(self) -> Iterator[Metric]:
+        now, name = self.batcher.statistics(), self.batcher.name
+        done = CounterMetricFamily("microbatch_items", "Items, by end.", labels=["name", "end"])
+        for end in ("completed", "failed", "cancelled", "late", "rejected"):
+            done.add_metric([name, end], getattr(now, end))
+        held = GaugeMetricFamily("microbatch_held", "Items, by place.", labels=["name", "place"])
+        for place in ("waiting", "queued", "in_flight"):
+            held.add_metric([name, place], getattr(now, place))
+        calls = CounterMetricFamily("microbatch_batches", "Batches.", labels=["name", "reason"])
+        for reason, count in now.batches.items():
+            calls.add_metric([name, reason], count)
+        yield from (done, held, calls)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8000)
+    print(__doc__, flush=True)
+    uvicorn.run(create_app(), host="127.0.0.1", port=parser.parse_args().port)
