@@ -3,6 +3,7 @@
 from microbatch._select import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
+from microbatch.blocking import BlockingBatcher
 from microbatch.decorator import Batched, batched
 from microbatch.errors import (
     BatcherClosedError,
@@ -25,6 +26,7 @@ __all__ = [
     "BatcherClosedError",
     "BatcherOptions",
     "BatcherStatistics",
+    "BlockingBatcher",
     "CapacityError",
     "HandlerCancelledError",
     "MicrobatchError",

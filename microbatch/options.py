@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
@@ -29,6 +30,7 @@ class BatcherOptions(TypedDict, total=False):
     timeout: float | None
     timeout_policy: TimeoutPolicy
     cancel_abandoned: bool
+    executor: Executor | None
     name: str | None
 
 
@@ -58,6 +60,9 @@ class Options:
     cancelled; a callable: called with the late items, its results are theirs."""
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
+    executor: Executor | None = None
+    """Where a plain ``def`` handler runs: a ThreadPoolExecutor, or a ProcessPoolExecutor for one
+    that can be pickled; None: a thread of anyio's pool. Closing does not shut it down."""
     name: str | None = None
     """In errors and metrics; None: the handler's."""
 
@@ -75,6 +80,7 @@ class Options:
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         flag("cancel_abandoned", self.cancel_abandoned)
+        pool("executor", self.executor)
         text("name", self.name)
 
     @classmethod
@@ -137,6 +143,12 @@ def flag(name: str, value: object) -> None:
     """Raise TypeError unless ``value`` is a bool."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def pool(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is an executor or None."""
+    if value is not None and not isinstance(value, Executor):
+        raise TypeError(f"{name} must be a concurrent.futures.Executor or None, got {value!r}")
 
 
 def text(name: str, value: object) -> None:
