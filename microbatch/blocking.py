@@ -1,5 +1,7 @@
 """The face for threads and synchronous code: a batcher whose answers are concurrent futures."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import functools
@@ -32,10 +34,11 @@ from microbatch.inbox import Answer, Inbox
 from microbatch.loopthread import LoopThread
 from microbatch.options import BatcherOptions, Ordering, one_of, seconds
 from microbatch.readahead import ReadAhead
-from microbatch.statistics import BatcherStatistics
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from microbatch.statistics import BatcherStatistics
 
 __all__ = ["BlockingBatcher"]
 
@@ -72,7 +75,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
     @overload
     def __init__(
-        self: "BlockingBatcher[T, R]",
+        self: BlockingBatcher[T, R],
         handler: Batcher[T, R],
         *,
         loop_factory: LoopFactory | None = ...,
@@ -80,7 +83,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
     @overload
     def __init__(
-        self: "BlockingBatcher[T, R]",
+        self: BlockingBatcher[T, R],
         handler: Callable[[list[T]], HandlerAnswer[R]],
         *,
         loop_factory: LoopFactory | None = ...,
@@ -89,7 +92,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
     @overload
     def __init__(
-        self: "BlockingBatcher[T, None]",
+        self: BlockingBatcher[T, None],
         handler: Callable[[list[T]], Awaitable[None] | None],
         *,
         loop_factory: LoopFactory | None = ...,
@@ -98,7 +101,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
     @overload
     def __init__(
-        self: "BlockingBatcher[T, R | None]",
+        self: BlockingBatcher[T, R | None],
         handler: Callable[[list[T]], Silence[R]],
         *,
         loop_factory: LoopFactory | None = ...,
@@ -130,7 +133,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
     @overload
     @classmethod
-    def attached(cls, handler: Batcher[T, R], where: Place = ...) -> "BlockingBatcher[T, R]": ...
+    def attached(cls, handler: Batcher[T, R], where: Place = ...) -> BlockingBatcher[T, R]: ...
 
     @overload
     @classmethod
@@ -139,7 +142,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         handler: Callable[[list[T]], HandlerAnswer[R]],
         where: Place = ...,
         **options: Unpack[BatcherOptions],
-    ) -> "BlockingBatcher[T, R]": ...
+    ) -> BlockingBatcher[T, R]: ...
 
     @overload
     @classmethod
@@ -148,7 +151,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         handler: Callable[[list[T]], Awaitable[None] | None],
         where: Place = ...,
         **options: Unpack[BatcherOptions],
-    ) -> "BlockingBatcher[T, None]": ...
+    ) -> BlockingBatcher[T, None]: ...
 
     @overload
     @classmethod
@@ -157,7 +160,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         handler: Callable[[list[T]], Silence[R]],
         where: Place = ...,
         **options: Unpack[BatcherOptions],
-    ) -> "BlockingBatcher[T, R | None]": ...
+    ) -> BlockingBatcher[T, R | None]: ...
 
     @classmethod
     def attached(
@@ -165,7 +168,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         handler: Any,
         where: Place = None,
         **options: Unpack[BatcherOptions],
-    ) -> "BlockingBatcher[Any, Any]":
+    ) -> BlockingBatcher[Any, Any]:
         """Make one that works on an event loop which runs already.
 
         ``where`` is the loop, or an anyio BlockingPortal to it; without it the running one, so from
@@ -198,7 +201,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         return self._batcher.statistics()
 
     # --------------------------------------------------------------------------------- submitting
-    def submit(self, item: T_contra, *, timeout: Timeout = ...) -> "Future[R_co]":
+    def submit(self, item: T_contra, *, timeout: Timeout = ...) -> Future[R_co]:
         """Submit one item, and give the future of its result; never waits.
 
         ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
@@ -216,12 +219,12 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         *,
         timeout: Timeout = ...,
         return_exceptions: Literal[False] = ...,
-    ) -> "Future[list[R_co]]": ...
+    ) -> Future[list[R_co]]: ...
 
     @overload
     def submit_many(
         self, items: Iterable[T_contra], *, timeout: Timeout = ..., return_exceptions: bool
-    ) -> "Future[list[R_co | Exception]]": ...
+    ) -> Future[list[R_co | Exception]]: ...
 
     def submit_many(
         self,
@@ -229,7 +232,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         *,
         timeout: Timeout = ...,
         return_exceptions: bool = False,
-    ) -> "Future[Any]":
+    ) -> Future[Any]:
         """Submit items with one future for all, whose result is the list of their results.
 
         It settles when all have. Where items fail, it raises the exception of the first of them
@@ -287,7 +290,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         )
         return mapped.outcomes()
 
-    def _submit_waiting(self, item: T_contra) -> "Future[R_co]":
+    def _submit_waiting(self, item: T_contra) -> Future[R_co]:
         answer = self._post(functools.partial(self._batcher._submit_waiting, item))
         answer.refuse_to_wait()
         return answer
@@ -395,8 +398,8 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         if inbox is None:
             return None
         stop = None if self._thread is None else self._thread.stop
-        work = functools.partial(finish, self._batcher, self._owned, inbox, timeout, stop)
-        closing = Answer(inbox, lambda: asyncio.create_task(work()), size=0)
+        start = functools.partial(finish, self._batcher, self._owned, inbox, timeout, stop)
+        closing = Answer(inbox, start, size=0)
         inbox.post(closing)
         if not inbox.loop.is_running():  # and may never again
             inbox.lose()
@@ -441,7 +444,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
             self._use(self._make())
 
 
-in_use: "weakref.WeakSet[BlockingBatcher[Any, Any]]" = weakref.WeakSet()
+in_use: weakref.WeakSet[BlockingBatcher[Any, Any]] = weakref.WeakSet()
 
 
 def forget_threads() -> None:

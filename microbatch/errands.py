@@ -20,29 +20,42 @@ R = TypeVar("R")
 Place: TypeAlias = "AbstractEventLoop | BlockingPortal | None"
 
 
-async def finish(
+def finish(
     batcher: Batcher[Any, Any],
     owned: bool,
     inbox: Inbox,
     timeout: float | None,
     stop: Callable[[], object] | None,
-) -> int:
-    """Finish what was accepted, and give up the rest after the timeout; on the loop."""
+) -> "asyncio.Task[int]":
+    """Refuse items, finish what was accepted, and give up the rest after the timeout; on the loop.
+
+    The task answers how many were given up. A batcher that is owned is closed. ``stop`` ends the
+    loop, where it is the batcher's own.
+    """
     inbox.closed = True
-    try:
-        if owned:
-            return await batcher.aclose(timeout)
-        batcher.flush()
-        if works := [answer.work for answer in inbox.pending if answer.size]:
-            await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
-        given_up = inbox.give_up()
-        if stop is not None:
-            await batcher.drain()
-        return given_up
-    finally:
-        inbox.unwatch()
-        if stop is not None:
-            stop()
+
+    async def end() -> int:
+        try:
+            if owned:
+                return await batcher.aclose(timeout)
+            given_up = await settle(batcher, inbox, timeout)
+            if stop is not None:
+                await batcher.drain()
+            return given_up
+        finally:
+            inbox.unwatch()
+            if stop is not None:
+                stop()
+
+    return asyncio.create_task(end())
+
+
+async def settle(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
+    """Wait for what came through an inbox, and give up the rest after the timeout."""
+    batcher.flush()
+    if works := [answer.work for answer in inbox.pending if answer.size]:
+        await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
+    return inbox.give_up()
 
 
 def wait_for(answer: Answer[R]) -> R:

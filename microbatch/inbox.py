@@ -275,13 +275,13 @@ class Watch:
         self._closed = closed
         self._finalizer = weakref.finalize(never, self._tell)
         self._finalizer.atexit = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: weakref.ref[asyncio.TimerHandle] | None = None
         self._sockets = socket.socketpair()
         try:
             loop.add_reader(self._sockets[0], never)
         except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
             self._close_sockets()
-            self._timer = loop.call_at(math.inf, never)
+            self._timer = weakref.ref(loop.call_at(math.inf, never))
 
     def _tell(self) -> None:
         self._close_sockets()
@@ -290,11 +290,11 @@ class Watch:
     def stop(self) -> None:
         """Watch no longer; on the loop."""
         self._finalizer.detach()
-        if self._timer is not None:
-            self._timer.cancel()
-        else:
+        if self._timer is None:
             self._loop.remove_reader(self._sockets[0])
             self._close_sockets()
+        elif (timer := self._timer()) is not None:
+            timer.cancel()
 
     def _close_sockets(self) -> None:
         for each in self._sockets:

@@ -49,8 +49,13 @@ class LoopThread:
 
     async def _main(self) -> None:
         self._stopped = asyncio.Event()
-        self._ready.set_result(Inbox(asyncio.get_running_loop(), self._name))
-        await self._stopped.wait()
+        inbox = Inbox(asyncio.get_running_loop(), self._name)
+        self._ready.set_result(inbox)
+        try:
+            await self._stopped.wait()
+        finally:  # an exit request may have ended the loop before its time
+            inbox.closed = True
+            inbox.give_up()
 
     def stop(self) -> None:
         """Have the loop end; called on the loop."""

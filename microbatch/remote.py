@@ -3,7 +3,6 @@
 import functools
 import importlib
 import itertools
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from types import FunctionType
@@ -51,7 +50,7 @@ class Call:
 def portable(handler: Any) -> Any:
     """Give what can be pickled in a handler's place: a decorated function is not at its own name.
 
-    Raises PicklingError for a function that is not found by its name.
+    Raises TypeError for a function that is not found by its name.
     """
     if not isinstance(handler, FunctionType):
         return handler
@@ -59,7 +58,7 @@ def portable(handler: Any) -> Any:
     for depth, layer in enumerate(layers_at(module, name)):
         if layer is handler:
             return functools.partial(call_at, module, name, depth) if depth else handler
-    raise pickle.PicklingError(
+    raise TypeError(
         f"a handler must be found by its name to run in another process, "
         f"but {name!r} is not in module {module!r}"
     )

@@ -7,6 +7,7 @@ import importlib
 import math
 import subprocess
 import sys
+from concurrent.futures import Executor
 from fractions import Fraction
 from typing import Any, get_type_hints
 
@@ -48,6 +49,9 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
       for name, words in WORDS.items() for value in ("Wait", "", None, 0, True, ["wait"])),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
       for name in ("cancel_abandoned",) for value in (0, 1, None, "yes")),
+    *(("executor", value, TypeError,
+       f"executor must be a concurrent.futures.Executor or None, got {value!r}")
+      for value in (3, "thread", True, Executor)),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
       for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip
@@ -134,6 +138,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "timeout": None,
         "timeout_policy": "partial",
         "cancel_abandoned": True,
+        "executor": None,
         "name": None,
     }
 
