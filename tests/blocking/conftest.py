@@ -49,7 +49,7 @@ class Held:
         self.calls.append(list(items))
         self.entered.set()
         try:
-            while not self.leave.is_set():
+            while not self.leave.is_set():  # noqa: ASYNC110 (a thread sets it)
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled.set()

@@ -108,9 +108,11 @@ async def test_it_can_be_attached_from_another_thread(where: str) -> None:
 
 
 def test_a_portals_loop_can_be_used(tidy: None) -> None:
-    with start_blocking_portal() as portal:
-        with BlockingBatcher.attached(made(), portal) as blocking:
-            assert list(blocking.map(range(3))) == [0, 2, 4]
+    with (
+        start_blocking_portal() as portal,
+        BlockingBatcher.attached(made(), portal) as blocking,
+    ):
+        assert list(blocking.map(range(3))) == [0, 2, 4]
 
 
 def test_where_no_loop_runs_it_asks_for_one() -> None:
@@ -171,7 +173,7 @@ class Narrow(asyncio.SelectorEventLoop):
 
 LOOPS: dict[str, Any] = {
     "asyncio": asyncio.new_event_loop,
-    "uvloop": lambda: uvloop.new_event_loop(),
+    "uvloop": getattr(uvloop, "new_event_loop", None),
     "without descriptors": Narrow,
 }
 

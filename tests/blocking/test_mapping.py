@@ -146,8 +146,7 @@ def test_a_failed_item_is_raised_in_its_turn(ordering: Any) -> None:
     got: list[Any] = []
     with BlockingBatcher(fail_on_three) as batcher:
         with pytest.raises(ValueError, match=r"^3$"):
-            for each in batcher.map(range(6), ordering=ordering):
-                got.append(each)  # noqa: PERF402
+            got.extend(batcher.map(range(6), ordering=ordering))
         batcher.drain()
     assert got == [0, 1, 2]
 
@@ -166,10 +165,11 @@ def test_a_source_that_fails_raises_after_what_came_before_it(return_exceptions:
         raise ZeroDivisionError("source")
 
     got: list[Any] = []
-    with BlockingBatcher(tenfold) as batcher:
-        with pytest.raises(ZeroDivisionError, match=r"^source$"):
-            for each in batcher.map(source(), return_exceptions=return_exceptions):
-                got.append(each)  # noqa: PERF402
+    with (
+        BlockingBatcher(tenfold) as batcher,
+        pytest.raises(ZeroDivisionError, match=r"^source$"),
+    ):
+        got.extend(batcher.map(source(), return_exceptions=return_exceptions))
     assert got == [0, 10, 20]
 
 
@@ -196,20 +196,25 @@ def test_a_late_item_fails_the_map_where_the_policy_is_fail(clockwork: Any) -> N
         await asyncio.sleep(5.0)
         return items
 
-    with BlockingBatcher(
-        slow, loop_factory=clockwork, timeout=1.0, timeout_policy="fail"
-    ) as batcher:
-        with pytest.raises(BatchTimeoutError):
-            list(batcher.map(range(5)))
+    with (
+        BlockingBatcher(
+            slow, loop_factory=clockwork, timeout=1.0, timeout_policy="fail"
+        ) as batcher,
+        pytest.raises(BatchTimeoutError),
+    ):
+        list(batcher.map(range(5)))
 
 
 def test_a_batcher_that_closes_under_a_map_finishes_what_it_had() -> None:
     got = []
-    with BlockingBatcher(tenfold, max_batch_size=2) as batcher:
-        with pytest.raises(BatcherClosedError):
-            for each in batcher.map(range(100)):
-                got.append(each)
-                batcher.close()
+
+    def close_after_the_first() -> None:
+        for each in batcher.map(range(100)):
+            got.append(each)
+            batcher.close()
+
+    with BlockingBatcher(tenfold, max_batch_size=2) as batcher, pytest.raises(BatcherClosedError):
+        close_after_the_first()
     assert got == list(range(0, 10 * len(got), 10))
     assert 4 <= len(got) < 100
 
