@@ -53,7 +53,7 @@ def finish(
 async def settle(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
     """Wait for what came through an inbox, and give up the rest after the timeout."""
     batcher.flush()
-    if works := [answer.work for answer in inbox.pending if answer.size]:
+    if works := [work for answer, work in inbox.pending.items() if answer.size]:
         await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
     return inbox.give_up()
 

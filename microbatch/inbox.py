@@ -57,8 +57,6 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
         super().__init__()
         self.size = size
         """How many items it stands for; an errand has none."""
-        self.work: Work[R] | None = None
-        """What is under way; for the loop alone, like all that follows."""
         self._start: Callable[[], Work[R]] | None = start
         self._inbox = inbox
         self._told = False
@@ -88,57 +86,55 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
 
     # ------------------------------------------------------------------------------- on the loop
     def step(self) -> None:
-        """Begin, or give up what was cancelled; once more does no harm."""
+        """Begin, or give up what was cancelled, once more if need be."""
+        start, self._start = self._start, None
         if self.cancelled():
-            self._give_up()
-        elif self._start is not None:
-            start, self._start = self._start, None
+            self._tell_cancelled()
+            if self in self._inbox.pending:
+                self._inbox.pending[self].cancel()
+        else:
+            assert start is not None  # it comes a second time only when it was cancelled
             self._begin(start)
 
     def _begin(self, start: Callable[[], Work[R]]) -> None:
         try:
-            if self.size and self._inbox.closed:
+            if self._inbox.ended or (self.size and self._inbox.closed):
                 raise self._inbox.closed_error()
-            self.work = work = start()
+            work = start()
         except Exception as error:
-            self.fail(error)
+            self._fail(error)
         except BaseException as error:  # an eager handler that exits; it goes its own way
-            self.fail(individual(error))
+            self._fail(individual(error))
             raise
         else:
-            self._inbox.pending.add(self)
+            self._inbox.pending[self] = work
             work.add_done_callback(self._settle)
 
     def _settle(self, work: Work[R]) -> None:
-        self._inbox.pending.discard(self)
-        self.work = None
+        self._inbox.pending.pop(self, None)
         if work.cancelled():  # unless the caller did it, the loop ends
-            self.fail(self._inbox.closed_error())
+            self._fail(self._inbox.closed_error())
         elif (error := work.exception()) is not None:
-            self.fail(error)
+            self._fail(error)
         else:
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
                 self.set_result(work.result())
 
-    def _give_up(self) -> None:
-        self._start = None
-        if not self._told:  # those who wait for several futures want to hear of it
-            self._told = True
-            self.set_running_or_notify_cancel()
-        if self.work is not None:
-            self.work.cancel()
-
-    def fail(self, error: BaseException) -> None:
-        """Fail unless it is done."""
-        with contextlib.suppress(concurrent.futures.InvalidStateError):
+    def _fail(self, error: BaseException) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
             self.set_exception(error)
 
-    def lose(self, error: BaseException) -> None:
-        """Fail because the loop is gone; called by one thread at a time."""
-        self.work = None
-        self.fail(error)
+    def _tell_cancelled(self) -> None:
+        """Let those know who wait for several futures."""
+        if not self._told:
+            self._told = True
+            self.set_running_or_notify_cancel()
+
+    def lose(self) -> None:
+        """Fail, for nothing comes of it any more; by one thread at a time."""
+        self._fail(self._inbox.closed_error())
         if self.cancelled():
-            self._give_up()
+            self._tell_cancelled()
 
 
 class Inbox:
@@ -149,10 +145,12 @@ class Inbox:
     """
 
     def __init__(self, loop: AbstractEventLoop, name: str) -> None:
-        self.pending: set[Answer[Any]] = set()
+        self.pending: dict[Answer[Any], Work[Any]] = {}
         """What is under way on the loop."""
         self.closed = False
         """Whether items are refused; errands go on."""
+        self.ended = False
+        """Whether errands are refused too, for the loop is about to be closed."""
         self.loop: AbstractEventLoop | Gone = loop
         self._name = name
         self._entries: deque[Answer[Any]] = deque()
@@ -206,10 +204,11 @@ class Inbox:
         """Fail whatever is not settled, for the loop is gone."""
         with self._losing:
             self._signalled = False
-            for rest in (self._entries.popleft, self.pending.pop):
+            while self._entries or self.pending:
                 with contextlib.suppress(LookupError):
-                    while True:
-                        rest().lose(self.closed_error())
+                    self._entries.popleft().lose()
+                with contextlib.suppress(LookupError):
+                    self.pending.popitem()[0].lose()
 
     def forget_loop(self) -> None:
         """Be in a process that was forked: the loop runs in the other one."""
@@ -241,12 +240,11 @@ class Inbox:
 
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""
-        items = [answer for answer in self.pending if answer.size]
-        for answer in items:
-            answer.fail(self.closed_error())
-            if answer.work is not None:
-                answer.work.cancel()
-        return sum(answer.size for answer in items)
+        items = [(answer, work) for answer, work in self.pending.items() if answer.size]
+        for answer, work in items:
+            answer.lose()
+            work.cancel()
+        return sum(answer.size for answer, _ in items)
 
 
 class Gone:
@@ -275,13 +273,13 @@ class Watch:
         self._closed = closed
         self._finalizer = weakref.finalize(never, self._tell)
         self._finalizer.atexit = False
-        self._timer: weakref.ref[asyncio.TimerHandle] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._sockets = socket.socketpair()
         try:
             loop.add_reader(self._sockets[0], never)
         except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
             self._close_sockets()
-            self._timer = weakref.ref(loop.call_at(math.inf, never))
+            self._timer = weakref.proxy(loop.call_at(math.inf, never))
 
     def _tell(self) -> None:
         self._close_sockets()
@@ -293,8 +291,8 @@ class Watch:
         if self._timer is None:
             self._loop.remove_reader(self._sockets[0])
             self._close_sockets()
-        elif (timer := self._timer()) is not None:
-            timer.cancel()
+        else:
+            self._timer.cancel()
 
     def _close_sockets(self) -> None:
         for each in self._sockets:

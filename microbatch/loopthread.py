@@ -38,7 +38,11 @@ class LoopThread:
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                runner.run(self._main())
+                try:
+                    runner.run(self._main())
+                finally:  # what an exit request leaves to do is done in vain
+                    if self._ready.done():
+                        self._ready.result().ended = True
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -53,8 +57,7 @@ class LoopThread:
         self._ready.set_result(inbox)
         try:
             await self._stopped.wait()
-        finally:  # an exit request may have ended the loop before its time
-            inbox.closed = True
+        finally:
             inbox.give_up()
 
     def stop(self) -> None:

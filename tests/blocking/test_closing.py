@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, batched
+from microbatch.blocking import forget_threads
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
 
     from tests.blocking.conftest import Held
@@ -318,3 +320,51 @@ async def test_submitting_where_no_loop_runs_names_what_does_it() -> None:
         "of a loop, such as asyncio.run() starts, or from threads and synchronous code through a "
         "BlockingBatcher"
     )
+
+
+# -------------------------------------------------------------------------------------------- forks
+def after_fork(batcher: BlockingBatcher[int, int]) -> Callable[[], None]:
+    """Do what is done in a process that was forked; give what ends the thread of the other."""
+    thread, inbox = batcher._thread, batcher._inbox
+    loop: Any = None if inbox is None else inbox.loop
+    forget_threads()
+
+    def end() -> None:
+        if thread is not None:
+            loop.call_soon_threadsafe(thread.stop)
+            thread.join()
+
+    return end
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_after_a_fork_another_thread_starts(given: bool, held: Held) -> None:
+    batcher: BlockingBatcher[int, int] = BlockingBatcher(Batcher(held) if given else held)
+    pending = batcher.submit(1)
+    assert held.entered.wait(10)
+    end_of_parent = after_fork(batcher)
+    for ask in (pending.result, pending.exception):
+        with pytest.raises(BatcherClosedError):
+            ask()
+    assert pending.cancel()
+    held.leave.set()
+    assert batcher.submit(2).result(10) == 4
+    assert batcher.close() == 0
+    end_of_parent()
+
+
+def test_after_a_fork_one_that_was_never_used_is_as_before() -> None:
+    with BlockingBatcher(double) as batcher:
+        after_fork(batcher)()
+        assert batcher.submit(2).result(10) == 4
+
+
+async def test_after_a_fork_one_that_is_attached_is_closed() -> None:
+    blocking = BlockingBatcher.attached(Batcher(double))
+    await asyncio.wrap_future(blocking.submit(1))
+    inbox = blocking._inbox
+    assert inbox is not None
+    inbox.unwatch()
+    after_fork(blocking)()
+    assert isinstance(blocking.submit(2).exception(0), BatcherClosedError)
+    assert blocking.close() == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,12 +220,14 @@ def test_a_batcher_that_closes_under_a_map_finishes_what_it_had() -> None:
 
 # ---------------------------------------------------------------------------------------- giving up
 @pytest.mark.parametrize("ordering", ["ordered", "unordered"])
-def test_giving_up_cancels_what_is_outstanding(ordering: Any) -> None:
-    never: Future[None] = Future()
+def test_giving_up_cancels_what_is_outstanding(
+    ordering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
 
     async def handler(items: list[int]) -> list[int]:
         if items[0]:
-            await asyncio.wrap_future(never)
+            await asyncio.get_running_loop().create_future()
         return items
 
     with BlockingBatcher(handler, max_batch_size=1, max_concurrent_batches=2) as batcher:
@@ -236,7 +237,7 @@ def test_giving_up_cancels_what_is_outstanding(ordering: Any) -> None:
         batcher.drain()
         now = batcher.statistics()
         assert (now.in_flight, now.queued, now.completed) == (0, 0, 1)
-        assert now.cancelled == now.submitted - 1 >= 1
+        assert now.cancelled == now.submitted - 1  # those that came to the loop before
 
 
 def test_a_map_that_never_started_costs_nothing() -> None:

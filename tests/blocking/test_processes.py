@@ -60,6 +60,7 @@ def test_a_program_ends_though_items_are_pending(handler: str) -> None:
 def test_threads_that_outlive_the_main_one_go_on() -> None:
     assert run("""
         batcher = BlockingBatcher(double)
+        batcher.submit(1).result()  # no thread starts once the main one has ended
         def work():
             threading.main_thread().join()
             print(list(batcher.map(range(3))))
