@@ -453,5 +453,5 @@ def forget_threads() -> None:
         each.forget_thread()
 
 
-if hasattr(os, "register_at_fork"):
+with contextlib.suppress(AttributeError):  # where nothing can fork
     os.register_at_fork(after_in_child=forget_threads)

@@ -38,11 +38,11 @@ class LoopThread:
     def _run(self) -> None:
         try:
             with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                inbox = Inbox(runner.get_loop(), self._name)
                 try:
-                    runner.run(self._main())
+                    runner.run(self._main(inbox))
                 finally:  # what an exit request leaves to do is done in vain
-                    if self._ready.done():
-                        self._ready.result().ended = True
+                    inbox.ended = True
         except BaseException as error:
             if self._ready.done():
                 raise
@@ -51,9 +51,8 @@ class LoopThread:
             if self._ready.exception() is None:
                 self._ready.result().lose()
 
-    async def _main(self) -> None:
+    async def _main(self, inbox: Inbox) -> None:
         self._stopped = asyncio.Event()
-        inbox = Inbox(asyncio.get_running_loop(), self._name)
         self._ready.set_result(inbox)
         try:
             await self._stopped.wait()
