@@ -3,6 +3,7 @@
 from microbatch._select import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
+from microbatch.blocking import BlockingBatcher
 from microbatch.channel import END, End
 from microbatch.decorator import Batched, BatchedStream, batched
 from microbatch.errors import (
@@ -33,6 +34,7 @@ __all__ = [
     "BatcherClosedError",
     "BatcherOptions",
     "BatcherStatistics",
+    "BlockingBatcher",
     "CapacityError",
     "Distribution",
     "End",

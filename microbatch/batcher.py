@@ -113,8 +113,8 @@ class Batcher(Front[T_contra, R_co]):
     ) -> None:
         if isinstance(handler, Batcher):
             raise TypeError(f"handler must be a function of a list of items, got {handler!r}")
-        work = as_coroutine_function(handler)
         checked = Options.of(options)
+        work = as_coroutine_function(handler, checked.executor)
         check_stream(handler, checked.stream)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
 

@@ -37,7 +37,7 @@ class Definition:
         """Read what was given to the decorator; TypeError where it is no batch function."""
         kind = kind_of(given)
         function: Callable[..., Any] = given.__func__ if isinstance(given, kind or ()) else given
-        work = as_coroutine_function(function)
+        work = as_coroutine_function(function, options.executor)
         check_stream(function, options.stream)
         in_class = kind is None and is_in_class(function)
         is_method = kind is classmethod or (in_class and takes_instance(function))

@@ -4,12 +4,19 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from typing import Any
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.to_thread
 
+from microbatch.remote import Call, Outcome
+
 __all__ = ["as_coroutine_function", "check_stream", "name_of"]
+
+Started: TypeAlias = tuple[Coroutine[Any, Any, Outcome], Callable[[], object]]
+"""What waits for a call that was started, and what takes the call back if it can be."""
 
 
 def name_of(handler: Any) -> str:
@@ -20,19 +27,33 @@ def name_of(handler: Any) -> str:
     return (name or type(handler).__qualname__).rpartition("<locals>.")[2]
 
 
-def as_coroutine_function(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Give a handler that can be awaited: as it is, or run in a thread of anyio's pool.
+def as_coroutine_function(
+    handler: Callable[..., Any], executor: Executor | None = None
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Give a handler that can be awaited: as it is, or run by the executor or in anyio's pool.
 
     An async generator function is given back as it is too; its calls are for whoever makes them to
-    iterate over. Raises TypeError for what is no handler.
+    iterate over. Raises TypeError for what is no handler, and for an ``async def`` with an
+    executor.
     """
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {handler!r}")
     if isinstance(handler, type):
         raise TypeError(f"handler must be a function of a list of items, got the class {handler!r}")
-    if is_async_generator(handler) or any(map(inspect.iscoroutinefunction, faces_of(handler))):
-        return handler
-    return in_thread(handler)
+    if not is_async(handler):
+        return elsewhere(handler, in_pool if executor is None else in_executor(executor))
+    if executor is not None:
+        raise TypeError(
+            f"executor must be None for an async def, which {name_of(handler)!r} is, "
+            f"got {executor!r}"
+        )
+    return handler
+
+
+def is_async(handler: object) -> bool:
+    """Tell whether a handler is an ``async def``, one that yields too."""
+    is_coroutine_function = any(map(inspect.iscoroutinefunction, faces_of(handler)))
+    return is_coroutine_function or is_async_generator(handler)
 
 
 def is_async_generator(handler: object) -> bool:
@@ -56,18 +77,18 @@ def faces_of(handler: object) -> tuple[Any, ...]:
     return (handler, getattr(type(handler), "__call__", None))  # noqa: B004 (whose it is)
 
 
-def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """Run a plain function in a worker thread; what it returns may still be awaitable.
+def elsewhere(
+    handler: Callable[..., Any], start: Callable[[Call], Started]
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Run a plain function off the loop; what it returns may still be awaitable.
 
-    A thread cannot be cancelled, so a cancelled call ends when its thread does: until then its
+    What has begun there cannot be cancelled, so a cancelled call ends when it has: until then its
     slot is taken.
     """
 
     async def call(*lists: list[Any], **named: list[Any]) -> Any:
-        work = functools.partial(outcome_of, handler, *lists, **named)
-        # The slots bound the threads; the pool's common limit is for those who have no other.
-        in_pool = anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
-        answer, exit_request = await finished(asyncio.create_task(in_pool))
+        work, take_back = start(Call(handler, lists, named, copy_context()))
+        answer, exit_request = await finished(asyncio.create_task(work), take_back)
         if exit_request is not None:
             raise exit_request
         return await answer if inspect.isawaitable(answer) else answer
@@ -75,17 +96,28 @@ def in_thread(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, 
     return call
 
 
-def outcome_of(
-    handler: Callable[..., Any], *lists: list[Any], **named: list[Any]
-) -> tuple[Any, BaseException | None]:
-    """Call a handler; an exit request is handed over, for two tasks would propagate it twice."""
-    try:
-        return handler(*lists, **named), None
-    except (KeyboardInterrupt, SystemExit) as error:
-        return None, error
+def in_pool(call: Call) -> Started:
+    """Start a call in a thread of anyio's pool."""
+    # The slots bound the threads; the pool's common limit is for those who have no other.
+    work = anyio.to_thread.run_sync(call.outcome, limiter=anyio.CapacityLimiter(1))
+    return work, lambda: None
 
 
-async def finished(task: asyncio.Task[Any]) -> Any:
+def in_executor(executor: Executor) -> Callable[[Call], Started]:
+    """Start calls in an executor, which lets those be taken back that it has not begun."""
+
+    def start(call: Call) -> Started:
+        future = executor.submit(call)
+
+        async def wait() -> Outcome:
+            return await asyncio.wrap_future(future)
+
+        return wait(), future.cancel
+
+    return start
+
+
+async def finished(task: asyncio.Task[Any], take_back: Callable[[], object]) -> Any:
     """Wait for a task to the end; a cancellation meanwhile is raised only then."""
     cancelled = None
     while not task.done():
@@ -93,6 +125,7 @@ async def finished(task: asyncio.Task[Any]) -> Any:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
+            take_back()
     if cancelled is None:
         return task.result()
     if not task.cancelled():

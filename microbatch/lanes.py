@@ -63,7 +63,8 @@ class Lanes(Router):
         except RuntimeError:
             raise RuntimeError(
                 f"batcher {self.name!r} was used where no event loop runs: "
-                "submit from a coroutine or a callback of a loop, such as asyncio.run() starts"
+                "submit from a coroutine or a callback of a loop, such as asyncio.run() starts, "
+                "or from threads and synchronous code through a BlockingBatcher"
             ) from None
         return self._dispatchers.get(loop) or self._open(loop)
 

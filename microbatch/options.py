@@ -5,6 +5,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
@@ -67,6 +68,7 @@ class HandlerOptions(TypedDict, total=False):
     cancel_abandoned: bool
     observer: Observer | None
     capture_context: bool
+    executor: Executor | None
     name: str | None
     stream_buffer: int
     stream_overflow: StreamOverflow
@@ -153,6 +155,9 @@ class Options:
     capture_context: bool = False
     """The context of each submission is kept with the item, for ``current_batch().contexts`` and
     the observer. One whose attribute ``captures_context`` is true has it so anyway."""
+    executor: Executor | None = None
+    """Where a plain ``def`` handler runs: a ThreadPoolExecutor, or a ProcessPoolExecutor for one
+    that can be pickled; None: a thread of anyio's pool. Closing does not shut it down."""
     name: str | None = None
     """In logs, errors and metrics; None: the handler's."""
     stream_buffer: int = 64
@@ -183,6 +188,7 @@ class Options:
         flag("cancel_abandoned", self.cancel_abandoned)
         plain_callable("observer", self.observer)
         flag("capture_context", self.capture_context)
+        pool("executor", self.executor)
         text("name", self.name)
         self._set("stream_buffer", count("stream_buffer", self.stream_buffer))
         one_of("stream_overflow", self.stream_overflow, get_args(StreamOverflow))
@@ -359,6 +365,12 @@ def retrying(name: str, value: object) -> None:
     kind = getattr(sys.modules.get("tenacity"), "AsyncRetrying", ())  # who has one imported it
     if value is not None and not isinstance(value, kind):
         raise TypeError(f"{name} must be a tenacity.AsyncRetrying or None, got {value!r}")
+
+
+def pool(name: str, value: object) -> None:
+    """Raise TypeError unless ``value`` is an executor or None."""
+    if value is not None and not isinstance(value, Executor):
+        raise TypeError(f"{name} must be a concurrent.futures.Executor or None, got {value!r}")
 
 
 def text(name: str, value: object) -> None:

@@ -8,6 +8,7 @@ import importlib
 import math
 import subprocess
 import sys
+from concurrent.futures import Executor
 from fractions import Fraction
 from typing import Any, get_type_hints
 
@@ -84,6 +85,9 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
       for value in (0, "print", [print])),
     *(("observer", value, TypeError, f"observer must be called without await, got {value!r}")
       for value in (asyncio.sleep, CoroutineObserver())),
+    *(("executor", value, TypeError,
+       f"executor must be a concurrent.futures.Executor or None, got {value!r}")
+      for value in (3, "thread", True, Executor)),
     *((name, value, TypeError, f"{name} must be a string that is not empty, or None, got {value!r}")
       for name in ("name",) for value in ("", 1, b"name")),
 ]  # fmt: skip
@@ -187,6 +191,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "cancel_abandoned": True,
         "observer": None,
         "capture_context": False,
+        "executor": None,
         "name": None,
         "stream_buffer": 64,
         "stream_overflow": "wait",

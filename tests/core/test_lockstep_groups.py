@@ -115,7 +115,7 @@ class LockstepGroups(RuleBasedStateMachine):
         ageing=st.sampled_from([0.25, 1.0, 4.0]),
         most=st.sampled_from([None, 1, 2]),
     )
-    def start(
+    def start(  # noqa: PLR0917 (Hypothesis gives them by name)
         self,
         options: dict[str, Any],
         functions: set[str],

@@ -1,0 +1,299 @@
+"""Carry calls from any thread to one event loop, and their outcomes back."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import math
+import socket
+import threading
+import weakref
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from typing import Any, Generic, Protocol, TypeVar
+
+from microbatch.errors import BatcherClosedError
+from microbatch.outcome import individual
+
+__all__ = ["Answer", "Inbox", "Work"]
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Work(Protocol[R_co]):
+    """Be what is under way on the loop: a ticket or a task."""
+
+    def cancel(self) -> bool:
+        """Give it up."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Tell whether it was given up."""
+        ...
+
+    def result(self) -> R_co:
+        """Give the result."""
+        ...
+
+    def exception(self) -> BaseException | None:
+        """Give what it failed with."""
+        ...
+
+    def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
+        """Have ``fn`` called with it, once it is done."""
+        ...
+
+
+class Answer(concurrent.futures.Future[R], Generic[R]):
+    """Be the future of one call: begun on the loop, awaited by threads.
+
+    It counts as pending until it is done, so it can be cancelled until then; that gives up the
+    items. Waiting for it in the loop's own thread raises RuntimeError.
+    """
+
+    def __init__(self, inbox: "Inbox", start: Callable[[], Work[R]], size: int = 1) -> None:
+        super().__init__()
+        self.size = size
+        """How many items it stands for; an errand has none."""
+        self._start: Callable[[], Work[R]] | None = start
+        self._inbox = inbox
+        self._told = False
+
+    # ---------------------------------------------------------------------------- for any thread
+    def result(self, timeout: float | None = None) -> R:
+        """Wait for the result, at most ``timeout`` seconds, as futures do."""
+        self.refuse_to_wait()
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the failure, at most ``timeout`` seconds, as futures do."""
+        self.refuse_to_wait()
+        return super().exception(timeout)
+
+    def refuse_to_wait(self) -> None:
+        """Raise where waiting for it would last for ever."""
+        if not self.done():
+            self._inbox.refuse_to_wait()
+
+    def cancel(self) -> bool:
+        """Give up the items; False when it is done already."""
+        if not super().cancel():
+            return False
+        self._inbox.post(self)
+        return True
+
+    # ------------------------------------------------------------------------------- on the loop
+    def step(self) -> None:
+        """Begin, or give up what was cancelled, once more if need be."""
+        start, self._start = self._start, None
+        if self.cancelled():
+            self._tell_cancelled()
+            if self in self._inbox.pending:
+                self._inbox.pending[self].cancel()
+        else:
+            assert start is not None  # it comes a second time only when it was cancelled
+            self._begin(start)
+
+    def _begin(self, start: Callable[[], Work[R]]) -> None:
+        try:
+            if self._inbox.ended or (self.size and self._inbox.closed):
+                raise self._inbox.closed_error()
+            work = start()
+        except Exception as error:
+            self._fail(error)
+        except BaseException as error:  # an eager handler that exits; it goes its own way
+            self._fail(individual(error))
+            raise
+        else:
+            self._inbox.pending[self] = work
+            work.add_done_callback(self._settle)
+
+    def _settle(self, work: Work[R]) -> None:
+        self._inbox.pending.pop(self, None)
+        if work.cancelled():  # unless the caller did it, the loop ends
+            self._fail(self._inbox.closed_error())
+        elif (error := work.exception()) is not None:
+            self._fail(error)
+        else:
+            with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
+                self.set_result(work.result())
+
+    def _fail(self, error: BaseException) -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
+            self.set_exception(error)
+
+    def _tell_cancelled(self) -> None:
+        """Let those know who wait for several futures."""
+        if not self._told:
+            self._told = True
+            self.set_running_or_notify_cancel()
+
+    def lose(self) -> None:
+        """Fail, for nothing comes of it any more; by one thread at a time."""
+        self._fail(self._inbox.closed_error())
+        if self.cancelled():
+            self._tell_cancelled()
+
+
+class Inbox:
+    """Bring calls to a loop in the order in which they come, one wake-up for each burst of them.
+
+    An item costs an append and a test. When the loop is gone, whatever is not settled fails with
+    BatcherClosedError.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, name: str) -> None:
+        self.pending: dict[Answer[Any], Work[Any]] = {}
+        """What is under way on the loop."""
+        self.closed = False
+        """Whether items are refused; errands go on."""
+        self.ended = False
+        """Whether errands are refused too, for the loop is about to be closed."""
+        self.loop: AbstractEventLoop | Gone = loop
+        self._name = name
+        self._entries: deque[Answer[Any]] = deque()
+        self._signalled = False
+        self._losing = threading.RLock()  # a future's callback may come back here
+        self._watch: Watch | None = None
+
+    def closed_error(self) -> BatcherClosedError:
+        """Make the error of an item that is refused or lost."""
+        return BatcherClosedError(f"batcher {self._name!r} is closed, or its event loop has ended")
+
+    # --------------------------------------------------------------------------------- any thread
+    def post(self, answer: Answer[Any]) -> None:
+        """Have ``answer.step()`` called on the loop."""
+        self._entries.append(answer)
+        # The loop takes the mark away before it looks, so whoever sees the mark will be seen.
+        if not self._signalled:
+            self._signal()
+
+    def _signal(self) -> None:
+        self._signalled = True
+        try:
+            self._call()
+        except RuntimeError:  # the loop is closed
+            self.lose()
+        except BaseException:  # an interrupt, after which nobody would signal for the others
+            self._signalled = False
+            with contextlib.suppress(RuntimeError):
+                self._call()
+            raise
+
+    def _call(self) -> None:
+        # Without a context of its own it would keep the first caller's.
+        self.loop.call_soon_threadsafe(self._run, context=Context())
+
+    def refuse_to_wait(self) -> None:
+        """Raise where waiting would last for ever: in the loop's own thread, or after a fork."""
+        if isinstance(self.loop, Gone):
+            raise self.closed_error()
+        self.refuse_own_thread()
+
+    def refuse_own_thread(self) -> None:
+        """Raise RuntimeError in the loop's own thread."""
+        if asyncio._get_running_loop() is self.loop:
+            raise RuntimeError(
+                f"batcher {self._name!r} runs on this very event loop, which a blocking call would "
+                "stop: await instead (asyncio.wrap_future makes a future awaitable)"
+            )
+
+    def lose(self) -> None:
+        """Fail whatever is not settled, for the loop is gone."""
+        with self._losing:
+            self._signalled = False
+            while self._entries or self.pending:
+                with contextlib.suppress(LookupError):
+                    self._entries.popleft().lose()
+                with contextlib.suppress(LookupError):
+                    self.pending.popitem()[0].lose()
+
+    def forget_loop(self) -> None:
+        """Be in a process that was forked: the loop runs in the other one."""
+        self.loop, self._signalled, self._losing = Gone(), False, threading.RLock()
+        self._entries.clear()
+        self.pending.clear()
+        self._watch = None
+
+    # ------------------------------------------------------------------------------- on the loop
+    def _run(self) -> None:
+        self._signalled = False
+        try:
+            for _ in range(len(self._entries)):  # who comes later has signalled again
+                self._entries.popleft().step()
+        finally:
+            if self._entries and not self._signalled:  # after an exit request
+                self._signal()
+
+    def watch(self) -> None:
+        """Notice when the loop is closed by others."""
+        assert not isinstance(self.loop, Gone)
+        self._watch = Watch(self.loop, self.lose)
+
+    def unwatch(self) -> None:
+        """Leave nothing behind on the loop."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
+
+    def give_up(self) -> int:
+        """Fail all items that are under way, and cancel them; give their number."""
+        items = [(answer, work) for answer, work in self.pending.items() if answer.size]
+        for answer, work in items:
+            answer.lose()
+            work.cancel()
+        return sum(answer.size for answer, _ in items)
+
+
+class Gone:
+    """Be an event loop that is closed."""
+
+    def call_soon_threadsafe(self, *_: Any, **__: Any) -> None:
+        """Raise RuntimeError, as closed loops do."""
+        raise RuntimeError("Event loop is closed")
+
+    def is_running(self) -> bool:
+        """Tell that it is not."""
+        return False
+
+
+class Watch:
+    """Call back when a loop is closed.
+
+    Loops tell nobody. But a closed one forgets what it watched, so that is something that nobody
+    else remembers: the callback for a socket on which nothing ever comes.
+    """
+
+    def __init__(self, loop: AbstractEventLoop, closed: Callable[[], object]) -> None:
+        def never() -> None: ...
+
+        self._loop = loop
+        self._closed = closed
+        self._finalizer = weakref.finalize(never, self._tell)
+        self._finalizer.atexit = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._sockets = socket.socketpair()
+        try:
+            loop.add_reader(self._sockets[0], never)
+        except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
+            self._close_sockets()
+            self._timer = weakref.proxy(loop.call_at(math.inf, never))
+
+    def _tell(self) -> None:
+        self._close_sockets()
+        self._closed()
+
+    def stop(self) -> None:
+        """Watch no longer; on the loop."""
+        self._finalizer.detach()
+        if self._timer is None:
+            self._loop.remove_reader(self._sockets[0])
+            self._close_sockets()
+        else:
+            self._timer.cancel()
+
+    def _close_sockets(self) -> None:
+        for each in self._sockets:
+            each.close()
