@@ -214,7 +214,9 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         """Submit one item, and give the future of its result; never waits.
 
         ``timeout``, in seconds, replaces the option of that name for this item; None is no limit.
-        ``weight``, ``key`` and ``priority`` replace what the options would say of it. Raises BatcherClosedError after closing. What else ``Batcher.submit`` would raise, as a
+        ``weight``, ``key`` and ``priority`` replace what the options would say of it.
+
+        Raises BatcherClosedError after closing. What else ``Batcher.submit`` would raise, as a
         CapacityError where ``overflow`` is ``"reject"``, the future raises. With ``"wait"`` it is
         the future that waits for admission: it holds back threads that wait for their results. One
         that submits on and on without waiting fills the memory; ``map`` does not.

@@ -6,8 +6,6 @@ taken first, and only then the batch, so batches form as late and as full as the
 
 import asyncio
 import functools
-import inspect
-import math
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable
@@ -18,9 +16,11 @@ from microbatch._select import Flight, Group, Lane, Ticket
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, Serving, serving
 from microbatch.calling import Call, Handler, caller_of
-from microbatch.channel import as_it_is, of_entry
-from microbatch.errors import BatcherClosedError, BatchTimeoutError
-from microbatch.observing import Observing, wants_contexts
+from microbatch.configuring import configure, group
+from microbatch.errors import BatcherClosedError
+from microbatch.forming import Forming
+from microbatch.lateness import Lateness
+from microbatch.observing import Observing
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
@@ -29,9 +29,6 @@ __all__ = ["Dispatcher"]
 
 ENDING = 0.01
 """Seconds; the end of a loop whose tasks are all cancelled takes less."""
-
-RESOLUTION = 1e-9
-"""Seconds; a loop may fire a timer one tick of its clock early."""
 
 
 class Dispatcher:
@@ -54,15 +51,12 @@ class Dispatcher:
         self._options = options
         self._name = name
         self._ordered = options.ordering == "ordered"
-        self._full = options.max_batch_size
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
         # In dispatch order, by key, when results keep it.
         self._departed: dict[Group | None, deque[tuple[Flight[Any], asyncio.Task[Any]]]] = {}
         self._starting: Flight[Any] | None = None  # whose handler has no task yet
-        self._closing = False
         self._loss_reported = False
-        self._flushed_at = float("-inf")
         self._lively_until = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
         # Callbacks run in a context of the lane's own, or the first caller's would never end.
@@ -70,6 +64,10 @@ class Dispatcher:
         self._clock = clock_of(loop)
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
+        self._forming = Forming(self.lane, self._clock, options)
+        self._lateness = Lateness(
+            self.lane, options.timeout_policy, name, ask=self._ask_policy, cancel=self._cancel
+        )
         self._call = caller_of(handler, self.lane, options, name)
         self._attempts: Attempts | None = None
         if options.retry is not None or options.on_error == "bisect":
@@ -93,9 +91,8 @@ class Dispatcher:
             invalid_state_error=asyncio.InvalidStateError,
             done_future=done,
         )
-        self._configure(lane, max_latency=self._options.max_latency)
-        if self._options.in_groups or self._options.max_concurrent_batches_per_key:
-            self._group(lane)
+        configure(lane, self._options)
+        group(lane, self._options)
         lane.slot_free = True
         return lane
 
@@ -105,35 +102,11 @@ class Dispatcher:
         self._attempts = self._settling = attempts
         self._call, self._make_task = attempts.call, attempts.make_task
 
-    def _configure(self, lane: Lane, *, max_latency: float) -> None:
-        lane.configure(
-            max_batch_size=self._options.max_batch_size,
-            max_latency=max_latency,
-            capacity=self._options.capacity,
-            overflow=self._options.overflow,
-            timeout=self._options.timeout,
-            max_batch_weight=self._options.max_batch_weight,
-            capture=wants_contexts(self._options),
-        )
-
-    def _group(self, lane: Lane) -> None:
-        options = self._options
-        of_item = of_entry if options.stream else as_it_is
-        lane.group(
-            key=of_item(options.key),
-            weigh=of_item(options.weigh),
-            priority=of_item(options.priority),
-            dedupe=options.dedupe,
-            refuse_overweight=options.overweight == "reject",
-            ageing=options.ageing,
-            max_batches_per_key=options.max_concurrent_batches_per_key,
-        )
-
     def reconfigure(self, options: Options) -> None:
         """Go by other sizes and times from now on; what is queued does, too."""
         self._free += options.max_concurrent_batches - self._options.max_concurrent_batches
-        self._options = options
-        self._full = self.observing.limit = options.max_batch_size
+        self._options = self._forming.options = options
+        self.observing.limit = options.max_batch_size
         self.lane.slot_free = self._free > 0
         self._set_latency()
         self._pump()
@@ -153,66 +126,12 @@ class Dispatcher:
         """Dispatch whatever is due while a slot is free."""
         lane = self.lane
         if lane.overdue:
-            self._settle_late()
+            self._lateness.settle()
         try:
-            while self._free > 0 and (batch := self._next_batch()):
+            while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
         finally:  # an eager handler may have raised an exit request
             lane.rearm()
-
-    def _next_batch(self) -> tuple[Flight[Any], Reason] | None:
-        """Take the batch that should go now, and say why; None when all should wait."""
-        if self.lane.grouped:
-            return self._next_of_groups()
-        reason = self._due()
-        return reason and (self.lane.take(self._full), reason)
-
-    def _due(self) -> Reason | None:
-        queued = self.lane.queued
-        if queued >= self._full:
-            return "size"
-        return self._due_early(self.lane.oldest) if queued else None
-
-    def _next_of_groups(self) -> tuple[Flight[Any], Reason] | None:
-        group = self.lane.next_group(self._due_before(), self._at_capacity)
-        if group is None:
-            return None
-        reason = self._why(group)
-        return self.lane.take_group(group), reason
-
-    def _why(self, group: Group) -> Reason:
-        if group.full:
-            return "size"
-        if group.heavy:
-            return "weight"
-        return self._due_early(group.oldest) or "latency"
-
-    def _due_before(self) -> float:
-        """Say since when an item must be queued to go without companions."""
-        latency = self._options.max_latency
-        if self._closing or self._quiet or not latency:
-            return math.inf
-        now = self._clock()
-        return max(self._flushed_at, now - latency + RESOLUTION + 2 * math.ulp(now))
-
-    @property
-    def _at_capacity(self) -> bool:
-        """Whether nothing more can be admitted."""
-        capacity = self._options.capacity
-        return capacity is not None and self.lane.unsettled - self.lane.joined >= capacity
-
-    def _due_early(self, oldest: float) -> Reason | None:
-        """Say why a batch should go that is not full, and whose oldest item came then."""
-        if self._at_capacity:
-            return "capacity"
-        if self._closing:
-            return "close"
-        if self._quiet or oldest <= self._flushed_at:
-            return "flush"
-        latency = self._options.max_latency
-        if not latency:
-            return "natural"
-        return "latency" if oldest + latency <= self._clock() + RESOLUTION else None
 
     def _start(self, flight: Flight[Any], reason: Reason) -> None:
         """Call the handler in a task of its own, and in a context that is nobody else's."""
@@ -334,39 +253,7 @@ class Dispatcher:
         )
 
     # ---------------------------------------------------------------------------------- lateness
-    def _settle_late(self) -> None:
-        queued, in_flight, hit = self.lane.take_late()
-        if self._options.timeout_policy == "fail":
-            for flight in hit:
-                flight.fail(self._late_batch_error)
-                self._cancel(flight)
-        if callable(self._options.timeout_policy):
-            for flight in (queued, in_flight):
-                if flight.size:
-                    self._ask_policy(self._options.timeout_policy, flight)
-        else:
-            queued.fail(functools.partial(self._late_error, "while it was queued"))
-            in_flight.fail(functools.partial(self._late_error, "while it was in flight"))
-        self.lane.wake_soon()
-
-    def _late_error(self, where: str, ticket: Ticket[Any]) -> BatchTimeoutError:
-        seconds = ticket.deadline - ticket.submitted
-        return BatchTimeoutError(
-            f"an item of batcher {self._name!r} passed its timeout of {seconds:g} s {where}"
-        )
-
-    def _late_batch_error(self, _: Ticket[Any]) -> BatchTimeoutError:
-        return BatchTimeoutError(
-            f"an item of batcher {self._name!r} failed with its batch, in which one was late"
-        )
-
-    def _ask_policy(self, policy: Callable[[list[Any]], Any], flight: Flight[Any]) -> None:
-        items = flight.items  # as many as it answers for, whoever leaves before it is asked
-
-        async def ask(_: Flight[Any]) -> Any:
-            answer = policy(items)
-            return await answer if inspect.isawaitable(answer) else answer
-
+    def _ask_policy(self, flight: Flight[Any], ask: Call) -> None:
         task = self._launch(flight, ask, Context())
         task.add_done_callback(self._policy_answered, context=self._context)
 
@@ -380,7 +267,7 @@ class Dispatcher:
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:
         """Let everything that is queued now go as soon as a slot is free."""
-        self._flushed_at = self._clock()
+        self._forming.flush()
         self._pump()
 
     async def drain(self) -> None:
@@ -413,10 +300,8 @@ class Dispatcher:
 
     def _set_latency(self) -> None:
         """Let what comes while somebody drains wait for no companions."""
-        if not self._closing:  # when nothing comes any more
-            self._configure(
-                self.lane, max_latency=0.0 if self._quiet else self._options.max_latency
-            )
+        draining = self._forming.draining = bool(self._quiet)
+        configure(self.lane, self._options, draining=draining)
 
     def _tell_quiet(self) -> None:
         if self._running:
@@ -444,7 +329,7 @@ class Dispatcher:
 
     def begin_close(self) -> None:
         """Refuse new items; what is queued waits for no companions any more."""
-        self._closing = True
+        self._forming.closing = True
         self.lane.close()
 
     def _give_up(self) -> int:

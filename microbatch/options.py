@@ -199,7 +199,13 @@ class Options:
     @property
     def in_groups(self) -> bool:
         """Whether items are queued by more than their age."""
-        wants = (self.max_batch_weight, self.key, self.priority, self.dedupe)
+        wants = (
+            self.max_batch_weight,
+            self.key,
+            self.max_concurrent_batches_per_key,
+            self.priority,
+            self.dedupe,
+        )
         return any(each is not None for each in wants)
 
     @property

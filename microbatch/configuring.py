@@ -1,0 +1,37 @@
+"""Tell a lane the options that matter for single items."""
+
+from microbatch._select import Lane
+from microbatch.channel import as_it_is, of_entry
+from microbatch.observing import wants_contexts
+from microbatch.options import Options
+
+__all__ = ["configure", "group"]
+
+
+def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
+    """Have a lane go by the options; while somebody drains, no item waits for companions."""
+    lane.configure(
+        max_batch_size=options.max_batch_size,
+        max_latency=0.0 if draining else options.max_latency,
+        capacity=options.capacity,
+        overflow=options.overflow,
+        timeout=options.timeout,
+        max_batch_weight=options.max_batch_weight,
+        capture=wants_contexts(options),
+    )
+
+
+def group(lane: Lane, options: Options) -> None:
+    """Have items queued by more than their age, where the options ask for it."""
+    if not options.in_groups:
+        return
+    of_item = of_entry if options.stream else as_it_is
+    lane.group(
+        key=of_item(options.key),
+        weigh=of_item(options.weigh),
+        priority=of_item(options.priority),
+        dedupe=options.dedupe,
+        refuse_overweight=options.overweight == "reject",
+        ageing=options.ageing,
+        max_batches_per_key=options.max_concurrent_batches_per_key,
+    )

@@ -1,0 +1,86 @@
+"""When a batch should go, and why: late, so that it is full."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from microbatch._select import Flight, Group, Lane
+from microbatch.batch import Reason
+from microbatch.options import Options
+
+__all__ = ["Forming"]
+
+RESOLUTION = 1e-9
+"""Seconds; a loop may fire a timer one tick of its clock early."""
+
+
+class Forming:
+    """Form the batches of one lane, each at the time when a handler call may start."""
+
+    def __init__(self, lane: Lane, clock: Callable[[], float], options: Options) -> None:
+        self.options = options
+        self.closing = False
+        self.draining = False
+        """Whether somebody waits for the lane to be empty."""
+        self._lane = lane
+        self._clock = clock
+        self._flushed_at = -math.inf
+
+    def flush(self) -> None:
+        """Let everything that is queued now go without companions."""
+        self._flushed_at = self._clock()
+
+    def next_batch(self) -> tuple[Flight[Any], Reason] | None:
+        """Take the batch that should go now, and say why; None when all should wait."""
+        if self._lane.grouped:
+            return self._next_of_groups()
+        reason = self._due()
+        return reason and (self._lane.take(self.options.max_batch_size), reason)
+
+    def _due(self) -> Reason | None:
+        queued = self._lane.queued
+        if queued >= self.options.max_batch_size:
+            return "size"
+        return self._due_early(self._lane.oldest) if queued else None
+
+    def _next_of_groups(self) -> tuple[Flight[Any], Reason] | None:
+        group = self._lane.next_group(self._due_before(), self._at_capacity)
+        if group is None:
+            return None
+        reason = self._why(group)
+        return self._lane.take_group(group), reason
+
+    def _why(self, group: Group) -> Reason:
+        if group.full:
+            return "size"
+        if group.heavy:
+            return "weight"
+        return self._due_early(group.oldest) or "latency"
+
+    def _due_before(self) -> float:
+        """Say since when an item must be queued to go without companions."""
+        latency = self.options.max_latency
+        if self.closing or self.draining or not latency:
+            return math.inf
+        now = self._clock()
+        # The timer was set for the sum of two floats, and this is a difference.
+        return max(self._flushed_at, now - latency + RESOLUTION + 2 * math.ulp(now))
+
+    @property
+    def _at_capacity(self) -> bool:
+        """Whether nothing more can be admitted."""
+        capacity = self.options.capacity
+        return capacity is not None and self._lane.unsettled - self._lane.joined >= capacity
+
+    def _due_early(self, oldest: float) -> Reason | None:
+        """Say why a batch should go that is not full, and whose oldest item came then."""
+        if self._at_capacity:
+            return "capacity"
+        if self.closing:
+            return "close"
+        if self.draining or oldest <= self._flushed_at:
+            return "flush"
+        latency = self.options.max_latency
+        if not latency:
+            return "natural"
+        return "latency" if oldest + latency <= self._clock() + RESOLUTION else None

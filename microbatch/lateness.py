@@ -1,0 +1,73 @@
+"""What becomes of items whose deadline has passed."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from microbatch._select import Flight, Lane, Ticket
+from microbatch.calling import Call
+from microbatch.errors import BatchTimeoutError
+from microbatch.options import TimeoutPolicy
+
+__all__ = ["Lateness"]
+
+
+class Lateness:
+    """Settle the late items of one lane as the ``timeout_policy`` says.
+
+    ``ask(flight, call)`` has a policy that is a callable asked, and settles with its answers;
+    ``cancel(flight)`` cancels a handler call.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        policy: TimeoutPolicy,
+        name: str,
+        *,
+        ask: Callable[[Flight[Any], Call], object],
+        cancel: Callable[[Flight[Any]], object],
+    ) -> None:
+        self._lane = lane
+        self._policy = policy
+        self._name = name
+        self._ask = ask
+        self._cancel = cancel
+
+    def settle(self) -> None:
+        """Take what is late now, and settle it, or have the policy asked."""
+        queued, in_flight, hit = self._lane.take_late()
+        if self._policy == "fail":
+            for flight in hit:
+                flight.fail(self._batch_error)
+                self._cancel(flight)
+        if callable(self._policy):
+            for flight in (queued, in_flight):
+                if flight.size:
+                    self._ask(flight, asking(self._policy, flight.items))
+        else:
+            queued.fail(functools.partial(self._error, "while it was queued"))
+            in_flight.fail(functools.partial(self._error, "while it was in flight"))
+        self._lane.wake_soon()
+
+    def _error(self, where: str, ticket: Ticket[Any]) -> BatchTimeoutError:
+        seconds = ticket.deadline - ticket.submitted
+        return BatchTimeoutError(
+            f"an item of batcher {self._name!r} passed its timeout of {seconds:g} s {where}"
+        )
+
+    def _batch_error(self, _: Ticket[Any]) -> BatchTimeoutError:
+        return BatchTimeoutError(
+            f"an item of batcher {self._name!r} failed with its batch, in which one was late"
+        )
+
+
+def asking(policy: Callable[[list[Any]], Any], items: list[Any]) -> Call:
+    """Give what asks a policy for all ``items``, whoever leaves before it is asked."""
+
+    async def ask(_: Flight[Any]) -> Any:
+        answer = policy(items)
+        return await answer if inspect.isawaitable(answer) else answer
+
+    return ask
