@@ -36,20 +36,6 @@ async def submit_with_timeout(count: int) -> float:
     return await by_callers(Batcher(echo, max_batch_size=BATCH, timeout=30).submit, count)
 
 
-async def submit_observed(count: int) -> float:
-    """Await submissions to a batcher whose observer is told of each batch."""
-    return await by_callers(Batcher(echo, max_batch_size=BATCH, observer=ignore).submit, count)
-
-
-async def submit_captured(count: int) -> float:
-    """Await submissions whose contexts are captured."""
-    return await by_callers(Batcher(echo, max_batch_size=BATCH, capture_context=True).submit, count)
-
-
-def ignore(event: object) -> None:
-    """Be the trivial observer."""
-
-
 async def decorated(count: int) -> float:
     """Await calls of a decorated function."""
     return await by_callers(batched(max_batch_size=BATCH)(echo), count)
