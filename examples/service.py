@@ -9,7 +9,7 @@ Serves http://127.0.0.1:8000 until Ctrl-C; --port chooses another port. Ask it:
 
 import argparse
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
@@ -18,8 +18,6 @@ import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
@@ -31,6 +29,7 @@ from microbatch import (
     CapacityError,
     OverweightError,
 )
+from microbatch.adapters.prometheus import BatcherCollector
 
 R = TypeVar("R")
 
@@ -81,7 +80,7 @@ def create_app(load: Callable[[], Classify] = train) -> FastAPI:
             timeout=5.0,  # seconds from question to answer, the time in the queue too
         )
         app.state.metrics = CollectorRegistry()
-        app.state.metrics.register(BatcherCollector(batcher))
+        BatcherCollector(batcher, registry=app.state.metrics)
         yield
         await batcher.aclose(timeout=10.0)  # what was accepted is finished
 
@@ -164,27 +163,6 @@ async def refuse(request: Request, error: Exception) -> JSONResponse:
     status = STATUS[type(error)]
     headers = {"Retry-After": "1"} if status == 503 else None
     return JSONResponse({"detail": str(error)}, status, headers)
-
-
-# ---------------------------------------------------------------------------------------- metrics
-class BatcherCollector(Collector):
-    """Tell Prometheus what a batcher has done, at the moment it asks."""
-
-    def __init__(self, batcher: Batcher[list[Flower], list[str]]) -> None:
-        self.batcher = batcher
-
-    def collect(self) -> Iterator[Metric]:
-        now, name = self.batcher.statistics(), self.batcher.name
-        done = CounterMetricFamily("microbatch_items", "Items, by end.", labels=["name", "end"])
-        for end in ("completed", "failed", "cancelled", "late", "rejected"):
-            done.add_metric([name, end], getattr(now, end))
-        held = GaugeMetricFamily("microbatch_held", "Items, by place.", labels=["name", "place"])
-        for place in ("waiting", "queued", "in_flight"):
-            held.add_metric([name, place], getattr(now, place))
-        calls = CounterMetricFamily("microbatch_batches", "Batches.", labels=["name", "reason"])
-        for reason, count in now.batches.items():
-            calls.add_metric([name, reason], count)
-        yield from (done, held, calls)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ COUNTERS = {
     "late": "Items whose timeout passed first.",
     "dropped": "Items dropped for newer ones.",
     "rejected": "Items refused.",
+    "deduplicated": "Items that joined an equal one.",
+    "retried": "Items handed to the handler again.",
 }
 GAUGES = {
     "waiting": "Items that wait for admission.",
     "queued": "Items admitted and queued.",
+    "joined": "Items that are queued or in flight as another, equal one.",
     "in_flight": "Items that a handler works on.",
 }
 SLOTS_BUSY = "Handler calls under way."
