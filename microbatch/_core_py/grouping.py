@@ -209,7 +209,7 @@ class Groups:
 
     def _left(self, slot: Slot) -> None:
         """Take note that a slot is no longer queued."""
-        group = slot.group
+        group, slot.group = slot.group, None  # where it was queued a hole stays, for a while
         assert group is not None
         group._held -= 1
         if slot.number:

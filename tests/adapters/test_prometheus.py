@@ -119,9 +119,12 @@ def test_the_metrics_are_typed_and_described(registry: CollectorRegistry, url: s
     kinds = {name.removeprefix("microbatch_"): family.type for name, family in families.items()}
     counters = {
         "items_submitted", "items_completed", "items_failed", "items_cancelled", "items_late",
-        "items_dropped", "items_rejected", "batches", "batches_failed", "batches_cancelled",
+        "items_dropped", "items_rejected", "items_deduplicated", "items_retried",
+        "batches", "batches_failed", "batches_cancelled",
     }  # fmt: skip
-    gauges = {"items_waiting", "items_queued", "items_in_flight", "slots_busy"}
+    gauges = {
+        "items_waiting", "items_queued", "items_joined", "items_in_flight", "slots_busy",
+    }  # fmt: skip
     histograms = {
         "batch_size_items", "batch_occupancy_ratio", "queue_wait_seconds", "handler_seconds",
     }  # fmt: skip

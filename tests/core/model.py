@@ -159,7 +159,7 @@ class Model:
     def make_way(self, count: int) -> None:
         self.refuse_when_closed(count)
         too_many = self.unsettled + count - self.capacity
-        if self.overflow == "wait" or too_many <= 0:
+        if self.overflow == "wait" or too_many <= 0 or not count:
             return
         too_many = min(too_many, count)
         if self.overflow == "reject" or too_many > len(self.queue):
