@@ -405,6 +405,7 @@ def check_priority(priority: Any) -> float:
 
 def check_number(name: str, value: Any) -> float:
     """Give a number as a float; TypeError for what is none."""
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    kind: type[Any] = type(value)
+    if isinstance(value, bool) or not hasattr(kind, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
