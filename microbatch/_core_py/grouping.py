@@ -405,7 +405,6 @@ def check_priority(priority: Any) -> float:
 
 def check_number(name: str, value: Any) -> float:
     """Give a number as a float; TypeError for what is none."""
-    kind: type[Any] = type(value)
-    if isinstance(value, bool) or not hasattr(kind, "__float__"):
+    if isinstance(value, bool) or not hasattr(value.__class__, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)
