@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from microbatch._core_py.flights import Flight, new_flight
-from microbatch._core_py.sharing import Riders, Shared
+from microbatch._core_py.sharing import Riders, Shared, mark
 from microbatch._core_py.slots import Slot, Slots
 
 if TYPE_CHECKING:
@@ -31,12 +31,12 @@ class Leaving:
             home = slot.home
             if home is not None:
                 self._lane._move(slot, self.queued if self._is_queued(home) else self.in_flight)
-                self._tell(home)
+                self._tell(home, slot)
 
     def _is_queued(self, home: Slots) -> bool:
         return home.shared.open if isinstance(home, Riders) else home is self._lane._queue
 
-    def _tell(self, home: Slots) -> None:
+    def _tell(self, home: Slots, slot: Slot) -> None:
         """Tell an item's home that it has left."""
         if isinstance(home, Riders):
             self._leave(home.shared)
@@ -44,7 +44,7 @@ class Leaving:
             if home._counted == "late":  # and now it comes to another end
                 self._lane.late -= 1
             elif home._counted == "dropped":
-                self._lane.dropped -= 1
+                self._lane.dropped -= mark(slot, dropped=False)
             self._lose(home)
 
     def _lose(self, flight: Flight) -> None:

@@ -97,7 +97,7 @@ cdef class Leaving:
             self.lane.live -= 1
         else:
             self.lane.move(flight, shared.place, self.emptied)
-            self.lose(flight, 1)
+            self.lower(flight, 1)
         shared.state, shared.flight = CANCELLED, None
         return 0
 
@@ -110,11 +110,15 @@ cdef class Leaving:
         """Tell a flight that so many of its items have left."""
         if count == 0:
             return 0
-        self.note(flight)
         if flight.counted == LATE:    # and now they come to another end
             self.lane.late -= count
         elif flight.counted == DROPPED:
             self.lane.dropped -= count
+        self.lower(flight, count)
+        return 0
+
+    cdef int lower(self, Flight flight, Py_ssize_t count) except -1:
+        self.note(flight)
         flight.alive -= count
         if flight.alive == 0:
             flight.land()
@@ -132,9 +136,18 @@ cdef class Leaving:
         cdef size_t place
         cdef Py_ssize_t before = self.queued.size
         for place in range(source.head, source.tail):
-            if source.at(place).ticket != NULL:
-                self.lane.move(source, place, self.queued)
+            if source.at(place).ticket == NULL:
+                continue
+            if source.at(place).index == SHARED:
+                self.undrop(<Shared> source.at(place).ticket)
+            self.lane.move(source, place, self.queued)
         return self.queued.size - before
+
+    cdef int undrop(self, Shared shared) except -1:
+        if shared.dropped:
+            shared.dropped = False
+            self.lane.dropped -= shared.count - 1     # lose() counts the item itself
+        return 0
 
     cdef int tell_abandoned(self) except -1:
         """Tell the lane's owner of the flights that nobody waits for any more."""
