@@ -24,6 +24,7 @@ class Leaving:
         self.queued, self.in_flight = queued, in_flight
         self.hit: list[Flight] = []
         self._lane = lane
+        self._emptied = new_flight(lane)  # for shared items that nobody waits for any more
 
     def take(self, slots: Iterable[Slot]) -> None:
         """Take slots out; those that were settled meanwhile are passed over."""
@@ -69,8 +70,7 @@ class Leaving:
             if isinstance(home, Flight):
                 self._note(home)
             return
-        self._lane._move(slot, new_flight(self._lane))
-        slot.vacate()
+        self._lane._move(slot, self._emptied)
         if isinstance(home, Flight):
             self._lose(home)
 
@@ -79,3 +79,5 @@ class Leaving:
         for flight in self.hit:
             if flight.alive == 0:
                 self._lane._on_abandoned(flight)
+        for slot in self._emptied._slots:
+            slot.vacate()

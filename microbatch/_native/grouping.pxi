@@ -50,8 +50,6 @@ cdef class Groups:
 
     cdef Asked ask(self, object item, object weight, object key, object priority):
         cdef Asked asked = Asked.__new__(Asked)
-        cdef Group group
-        cdef object rank
         if weight is UNSET:
             weight = 1.0 if self.weigh is None else self.weigh(item)
         asked.weight = check_weight(weight)
@@ -66,18 +64,27 @@ cdef class Groups:
         asked.priority = check_priority(priority)
         if key is UNSET:
             key = None if self.key is None else self.key(item)
-        group = self.by_key.get(key)
+        asked.group = self.hold_group(key)
+        if self.dedupe is not None:
+            try:
+                asked.shared = self.find_shared(asked.group, item)
+            except BaseException:
+                self.let_go(asked.group)
+                raise
+        return asked
+
+    cdef Asked ask_nothing(self):
+        """Give what an item is that was pushed when items did not stand in groups yet."""
+        cdef Asked asked = Asked.__new__(Asked)
+        asked.weight, asked.group = 1.0, self.hold_group(None)
+        return asked
+
+    cdef Group hold_group(self, object key):
+        cdef Group group = self.by_key.get(key)
         if group is None:
             group = self.by_key.setdefault(key, self.new_group(key))
         group.held += 1
-        asked.group = group
-        if self.dedupe is not None:
-            try:
-                asked.shared = self.find_shared(group, item)
-            except BaseException:
-                self.let_go(group)
-                raise
-        return asked
+        return group
 
     cdef Group new_group(self, object key):
         cdef Group group = Group.__new__(Group)

@@ -107,6 +107,10 @@ cdef class Lane:
         cdef Ticket ticket = Ticket.__new__(Ticket)
         cdef Slot *slot
         self.start(ticket, timeout)
+        if self.groups is not None:           # since a moment ago: a finalizer came first
+            self.groups.stand(ticket, item, -1, self.groups.ask_nothing())
+            self.accepted(ticket, 1)
+            return ticket
         slot = self.queue.append()
         Py_INCREF(ticket)
         Py_INCREF(item)
@@ -191,6 +195,8 @@ cdef class Lane:
         if count == 0:
             many.state = many.conclude()
             return many
+        if every is None and self.groups is not None:     # since a moment ago
+            every = [self.groups.ask_nothing() for _ in items]
         if every is not None:
             self.stand_many(many, items, every)
             return many
