@@ -139,6 +139,8 @@ class Groups:
                 del self._by_key[group.key]
                 if group._is_needed():  # what compares keys has submitted an item
                     self._by_key.setdefault(group.key, group)
+            if not self._by_key:
+                self._young, self._ripe = [], []  # whose entries are stale
         except Exception:  # whatever comparing keys does, the items go on
             return
 
@@ -215,7 +217,7 @@ class Groups:
 
     def _left(self, slot: Slot) -> None:
         """Take note that a slot is no longer queued."""
-        group = slot.group
+        group, slot.group = slot.group, None
         assert group is not None
         group._held -= 1
         if slot.number:

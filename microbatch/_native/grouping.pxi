@@ -127,8 +127,18 @@ cdef class Groups:
                 del self.by_key[group.key]
                 if group.held or group.in_flight:     # what compares keys has submitted an item
                     self.by_key.setdefault(group.key, group)
+            if not self.by_key:
+                self.drop_entries()
         except Exception:                 # whatever comparing keys does, the items go on
             pass
+        return 0
+
+    cdef int drop_entries(self) except -1:
+        """Let go of stale entries, where there are no others."""
+        cdef list young = [], ripe = []
+        if not self.by_key:                   # still
+            self.young, young = young, self.young
+            self.ripe, ripe = ripe, self.ripe
         return 0
 
     cdef int renew(self, Asked asked) except -1:

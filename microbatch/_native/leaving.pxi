@@ -167,7 +167,7 @@ cdef Leaving new_leaving(Lane lane, bint apart):
         leaving.in_flight = new_flight(lane, 1)
     if lane.groups is not None and lane.groups.dedupe is not None:
         leaving.emptied = new_flight(lane, 1)
-    leaving.flights = lane.flights[:]
+    leaving.flights = list(lane.flights)      # a slice is no copy when its making runs a finalizer
     return leaving
 
 
