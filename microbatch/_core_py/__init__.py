@@ -8,8 +8,11 @@ its pair in ``_native/``::
     tickets    Ticket, Many: what callers get for one item, and for many
     flights    Flight: the items of one handler call
     sharing    Shared: an item that several callers wait for
-    groups     Group, Groups: what is queued by key, weight and priority
-    deadlines  OwnDeadlines: those of tickets with a timeout of their own, out of line
+    groups     Group: the queued items of one key, by age and by rank
+    grouping   Groups: which group an item belongs to, and which group is next
+    leaving    Leaving: what takes items out of wherever they are
+    dropping   what makes room for new items by dropping old ones
+    deadlines  OwnDeadlines: those out of line; and which items are late
     waking     Waker: the callbacks of settled tickets
     lanes      Lane: the queue, and all of the above, of one batcher on one loop
     fronts     Router, Front, CallableFront: what items are submitted to

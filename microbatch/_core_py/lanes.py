@@ -236,7 +236,9 @@ class Lane:
             self._queue._squeeze()
         self.submitted += len(items)
         self.unsettled += len(items)
-        if traits is None and self._groups is not None:  # since a moment ago: a finalizer came first
+        if (
+            traits is None and self._groups is not None
+        ):  # since a moment ago: a finalizer came first
             traits = [self._groups._ask_nothing() for _ in items]
         if traits is None:
             slots = [Slot(ticket, item, place, self._queue) for place, item in enumerate(items)]
