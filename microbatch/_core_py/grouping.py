@@ -190,6 +190,11 @@ class Groups:
         for group in self._by_key.values():
             group._sweep()
 
+    def _squeeze(self) -> None:
+        """Forget what left before it was admitted."""
+        queue = self._lane._queue
+        self._waiting = deque(slot for slot in self._waiting if slot.home is queue)
+
     def _admit(self) -> None:
         """Let in what the capacity has room for."""
         lane = self._lane
@@ -413,6 +418,6 @@ def check_priority(priority: Any) -> float:
 
 def check_number(name: str, value: Any) -> float:
     """Give a number as a float; TypeError for what is none."""
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)

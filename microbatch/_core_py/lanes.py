@@ -234,6 +234,8 @@ class Lane:
     def _enqueue(self, ticket: Ticket, items: list[Any], traits: list[Traits] | None) -> None:
         if len(self._queue._slots) > 2 * self._live + 16:  # most of it has gone elsewhere
             self._queue._squeeze()
+            if self._groups is not None:
+                self._groups._squeeze()
         self.submitted += len(items)
         self.unsettled += len(items)
         if (

@@ -24,7 +24,7 @@ class Leaving:
         self.queued, self.in_flight = queued, in_flight
         self.hit: list[Flight] = []
         self._lane = lane
-        self._emptied = new_flight(lane)  # for shared items that nobody waits for any more
+        self._emptied: list[Slot] = []  # of shared items that nobody waits for any more
 
     def take(self, slots: Iterable[Slot]) -> None:
         """Take slots out; those that were settled meanwhile are passed over."""
@@ -70,7 +70,8 @@ class Leaving:
             if isinstance(home, Flight):
                 self._note(home)
             return
-        self._lane._move(slot, self._emptied)
+        self._lane._move(slot, new_flight(self._lane))
+        self._emptied.append(slot)  # to let go of last
         if isinstance(home, Flight):
             self._lose(home)
 
@@ -79,5 +80,5 @@ class Leaving:
         for flight in self.hit:
             if flight.alive == 0:
                 self._lane._on_abandoned(flight)
-        for slot in self._emptied._slots:
+        for slot in self._emptied:
             slot.vacate()

@@ -514,6 +514,6 @@ cdef double check_priority(object priority) except? -1.0:
 cdef inline double check_number(str name, object value) except? -1.0:
     if type(value) is float:
         return <double> value
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     return float(value)

@@ -427,7 +427,7 @@ cdef class Lane:
         return 0
 
     cdef int cancel(self, Ticket ticket, object message) except -1:
-        cdef Leaving leaving = new_leaving(self, False)
+        cdef Leaving leaving = new_leaving(self, False, isinstance(ticket, Many))
         cdef bint some_waited = self.live > self.count_queued()
         if ticket.state > IN_FLIGHT:          # a finalizer came first
             return 0
@@ -449,7 +449,7 @@ cdef class Lane:
 
     def take_late(self):
         cdef double now = self.now() + RESOLUTION
-        cdef Leaving leaving = new_leaving(self, True)
+        cdef Leaving leaving = new_leaving(self, True, True)
         cdef Flight flight
         if self.groups is not None:
             self.groups.admit()               # what is admitted stays so, whoever leaves
@@ -469,7 +469,7 @@ cdef class Lane:
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
-        cdef Leaving leaving = new_leaving(self, False)
+        cdef Leaving leaving = new_leaving(self, False, True)
         leaving.take_all()
         self.flights.append(leaving.queued)
         self.tidy()

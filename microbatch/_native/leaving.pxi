@@ -14,7 +14,7 @@ cdef class Leaving:
     cdef Flight queued, in_flight
     cdef Flight emptied               # for shared items that nobody waits for any more
     cdef list hit
-    cdef list flights                 # where items of a Many may be
+    cdef list flights                 # where items may be that don't know their place
 
     cdef int take(self, Ticket ticket) except -1:
         """Take out what is left of one ticket."""
@@ -158,16 +158,19 @@ cdef class Leaving:
         return 0
 
 
-cdef Leaving new_leaving(Lane lane, bint apart):
-    """Make one that tells apart, or not, what was queued and what was in flight."""
+cdef Leaving new_leaving(Lane lane, bint apart, bint everywhere):
+    """Make one that tells apart, or not, what was queued and what was in flight.
+
+    It looks ``everywhere``, but for what knows its place.
+    """
     cdef Leaving leaving = Leaving.__new__(Leaving)
     leaving.lane, leaving.hit = lane, []
-    leaving.queued = leaving.in_flight = new_flight(lane, 1)
-    if apart:
-        leaving.in_flight = new_flight(lane, 1)
+    leaving.queued = new_flight(lane, 1)
+    leaving.in_flight = new_flight(lane, 1) if apart else leaving.queued
     if lane.groups is not None and lane.groups.dedupe is not None:
         leaving.emptied = new_flight(lane, 1)
-    leaving.flights = list(lane.flights)      # a slice is no copy when its making runs a finalizer
+    if everywhere:            # a slice is no copy when its making runs a finalizer
+        leaving.flights = list(lane.flights)
     return leaving
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -130,6 +131,20 @@ def test_parts_are_of_the_same_batch(keyed: Callable[..., World]) -> None:
     assert (part.weight, flight.group.in_flight) == (2.0, 1)
     world.lane.leave_group(flight)
     assert flight.group.in_flight == 0
+
+
+def test_a_group_whose_items_leave_before_it_is_taken(keyed: Callable[..., World]) -> None:
+    world = keyed()
+    (ticket,) = world.submit("a1")
+    group = world.lane.next_group(0.0, anyway=True)
+    ticket.cancel()
+    assert (group.queued, group.weight, group.oldest) == (0, 0.0, math.inf)
+    flight = world.lane.take_group(group)
+    assert (flight.items, flight.size, group.in_flight) == ([], 0, 1)
+    flight.resolve((), own)
+    world.lane.leave_group(flight)
+    world.submit("a2")
+    assert take_next(world, anyway=True) == ["a2"]
 
 
 def test_what_was_queued_before_grouping_has_no_key(make_world: Callable[..., World]) -> None:
@@ -303,6 +318,44 @@ def test_a_key_whose_comparison_submits_while_its_group_is_forgotten(
     ticket.cancel()
     taken = [take_next(world), take_next(world), take_next(world)]
     assert {item for batch in taken for item in batch or ()} == {"two", "other", "another"}
+
+
+def test_a_key_whose_hashing_submits_while_its_group_is_deleted(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world()
+    key, calls = Awkward(), []
+
+    def submit() -> None:
+        calls.append(1)
+        if len(calls) == 2:  # the first looks the group up, the second is to delete it
+            world.front.submit("two", key=key)
+
+    ticket = world.front.submit("one", key=key)
+    monkeypatch.setattr(Awkward, "act", staticmethod(submit))
+    ticket.cancel()
+    world.front.submit("three", key=key)
+    assert take_next(world) == ["two", "three"]
+
+
+@pytest.mark.parametrize("priority", [None, lambda item: item[1]])
+@pytest.mark.parametrize("capacity", [None, 1])
+def test_many_come_and_go_while_others_stay(
+    make_world: Callable[..., World], capacity: int | None, priority: Any
+) -> None:
+    world = make_world(capacity=capacity, max_latency=1.0)
+    world.lane.group(key=lambda item: item[0], priority=priority)
+    stays = world.submit(("a", 0), ("b", 0))
+    for number in range(300):
+        for ticket in world.submit(("a", number), ("b", number), ("c", number)):
+            ticket.cancel()
+        world.advance(1.0)
+        world.submit(("b", 0))[0].cancel()
+    world.lane.configure(
+        max_batch_size=4, max_latency=0.0, capacity=None, overflow="wait", timeout=None
+    )
+    assert [take_next(world), take_next(world), take_next(world)] == [[("a", 0)], [("b", 0)], None]
+    assert not any(ticket.done() for ticket in stays)
 
 
 def test_grouped_items_that_nobody_waits_for_are_collected(
