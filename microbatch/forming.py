@@ -42,7 +42,7 @@ class Forming:
         return reason and (lane.take(full), reason)
 
     def _next_of_groups(self) -> tuple[Flight[Any], Reason] | None:
-        group = self._lane.next_group(self._due_before(), self._at_capacity)
+        group = self._lane.next_group(self._due_before(), self._lane.crowded)
         if group is None:
             return None
         reason = self._why(group)
@@ -64,15 +64,9 @@ class Forming:
         # The timer was set for the sum of two floats, and this is a difference.
         return max(self._flushed_at, now - latency + RESOLUTION + 2 * math.ulp(now))
 
-    @property
-    def _at_capacity(self) -> bool:
-        """Whether nothing more can be admitted."""
-        capacity = self.options.capacity
-        return capacity is not None and self._lane.unsettled - self._lane.joined >= capacity
-
     def _due_early(self, oldest: float) -> Reason | None:
         """Say why a batch should go that is not full, and whose oldest item came then."""
-        if self._at_capacity:
+        if self._lane.crowded:
             return "capacity"
         if self.closing:
             return "close"

@@ -132,11 +132,10 @@ class GroupedModel:
             ticket.order = self.order
         self.arm(self.next_deadline)
 
-    def group(
-        self, functions: set[str], *, refuse_overweight: bool, ageing: float, most: int | None
-    ) -> None:
+    def group(self, functions: set[str], **rules: Any) -> None:
         self.grouped, self.functions = True, functions
-        self.refuse_overweight, self.ageing = refuse_overweight, ageing
+        self.refuse_overweight, self.ageing = rules["refuse_overweight"], rules["ageing"]
+        most = rules["max_batches_per_key"]
         self.most_per_key = math.inf if most is None else most
 
     # ------------------------------------------------------------------------------- what is seen
