@@ -111,6 +111,8 @@ class Dispatcher:
         self.observing.limit = options.max_batch_size
         self.lane.slot_free = self._free > 0
         self._set_latency()
+        if not self.lane.grouped:  # and with a bound on the weight it has to be
+            group(self.lane, options)
         self._pump()
 
     @property

@@ -30,12 +30,13 @@ class Observing:
         self.limit = options.max_batch_size
         self._loop = loop
         self._name = name
-        self._contexts: dict[Flight[Any], Context] = {}  # of the handler calls under way
+        # Of the handler calls under way: their contexts, and the limits that they were made with.
+        self._known: dict[Flight[Any], tuple[Context, int]] = {}
 
     def dispatched(self, flight: Flight[Any], context: Context) -> None:
         """Tell the observer, in the context of the handler call that is to come."""
         assert self.observer is not None
-        self._contexts[flight] = context
+        self._known[flight] = context, self.limit
         self._tell(self.observer, context, BatchDispatched(self._name, self.limit, flight))
 
     def ended(self, flight: Flight[Any], error: BaseException | None) -> None:
@@ -52,8 +53,9 @@ class Observing:
             self.failed_batches += 1
             self._log(flight, error)
         if self.observer is not None:
-            event = BatchEnded(self._name, self.limit, flight, outcome, error)
-            self._tell(self.observer, self._contexts.pop(flight), event)
+            context, limit = self._known.pop(flight)
+            event = BatchEnded(self._name, limit, flight, outcome, error)
+            self._tell(self.observer, context, event)
 
     def _tell(
         self, observer: Observer, context: Context, event: BatchDispatched | BatchEnded
