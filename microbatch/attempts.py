@@ -7,19 +7,19 @@ cancelled for those of the batch that it was for, while others still have theirs
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._select import Flight, Lane
 from microbatch.batch import Serving, serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options
 from microbatch.outcome import individual, results_of
-from microbatch.settling import SETTLED, Settling
+from microbatch.settling import SETTLED, Interrupted, Settling, as_it_is
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from microbatch.retrying import RetryPolicy
 
 __all__ = ["Attempts"]
+
+
+Individual: TypeAlias = Callable[[BaseException], BaseException]
 
 
 class LotOverError(BaseException):
@@ -50,28 +53,31 @@ class Lot:
     """Hold items of one batch that go through the handler together."""
 
     flight: Flight[Any]
-    start: int = 0
-    """Where they stand among the others."""
+    places: Sequence[int]
+    """Where in the batch the items of the flight stand."""
     calls: int = 0
     """How many calls there were for these items."""
     answer: Any = SETTLED
     results: tuple[Any, ...] = ()
     """What the last answer means for each item of the flight."""
-    held: Callable[[], None] | None = None
-    """What settles them once it is their turn."""
+    failure: BaseException | None = None
+    """What became of the last call, unless it answered."""
+    held: Callable[[int], object] | None = None
+    """What settles each of them once it is their turn."""
 
     def narrow(self) -> Flight[Any]:
         """Leave out the items that nobody waits for any more."""
         if self.flight.alive < self.flight.size:
+            self.places = [self.places[index] for index in self.flight.awaited]
             self.flight = self.flight.part(0, self.flight.size)
         return self.flight
 
     def halve(self) -> "tuple[Lot, Lot]":
         """Part the items that are still awaited; there are at least two."""
-        flight, awaited = self.flight, self.flight.awaited
-        middle = awaited[len(awaited) // 2]
+        flight, places = self.narrow(), self.places
+        middle = flight.size // 2
         left, right = flight.part(0, middle), flight.part(middle, flight.size)
-        return Lot(left, self.start, self.calls), Lot(right, self.start + middle, self.calls)
+        return Lot(left, places[:middle], self.calls), Lot(right, places[middle:], self.calls)
 
 
 class Attempts(Settling):
@@ -99,14 +105,10 @@ class Attempts(Settling):
         self._calls: set[asyncio.Task[Any] | None] = set()
         self._pauses: set[asyncio.Task[Any]] = set()
 
-    def call(self, flight: Flight[Any]) -> Coroutine[Any, Any, Any]:
+    def call(self, flight: Flight[Any], _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
         course = self._courses[flight] = Course(self, flight)
         return course.run()
-
-    def cancelled(self, flight: Flight[Any]) -> None:
-        """Tell the callers of a flight that the handler cancelled itself."""
-        flight.fail(self._cancelled_error)
 
     def make_task(self, work: Coroutine[Any, Any, Any], **named: Any) -> "asyncio.Task[Any]":
         """Make a batch's task, which never starts at once: what it makes may be eager, and is."""
@@ -130,10 +132,16 @@ class Attempts(Settling):
         course = self._courses.pop(flight, None)
         if course is None:
             return super().by_task(flight, task, name)
+        held = [
+            (place, lot.held, index)
+            for lot in course.lots
+            if lot.held is not None
+            for index, place in enumerate(lot.places)
+        ]
+        for _, settle, index in sorted(held, key=itemgetter(0)):
+            settle(index)
         failure = course.failure
-        for lot in sorted(course.lots, key=attrgetter("start")):
-            if lot.held is not None:
-                lot.held()
+        for lot in course.lots:
             failure = super().by_task(lot.flight, task) or failure
         return failure
 
@@ -177,7 +185,7 @@ class Course:
     """Be the way of one batch through its handler calls."""
 
     def __init__(self, attempts: Attempts, flight: Flight[Any]) -> None:
-        self.lots = [Lot(flight)]
+        self.lots = [Lot(flight, range(flight.size))]
         """All that the batch was parted into."""
         self.failure: BaseException | None = None
         """What items have failed with last."""
@@ -227,11 +235,12 @@ class Course:
         try:
             error = await self._outcome(lot)
         except LotOverError:
+            self.failure = lot.failure if self.failure is None else self.failure
             return Verdict.OVER
         flight = lot.flight
         if error is None:
             if lot.answer is not SETTLED:
-                self._note(lot, functools.partial(flight.resolve, lot.results, individual))
+                self._note(lot, lot.results)
             return Verdict.ANSWERED if flight is whole else Verdict.OVER
         if self._attempts.bisects and flight.alive > 1 and not isinstance(error, TimeoutError):
             return Verdict.FAILED
@@ -241,14 +250,24 @@ class Course:
     # ------------------------------------------------------------------------------------- settling
     def _fail(self, lot: Lot, error: BaseException) -> None:
         self.failure = error
-        self._note(lot, functools.partial(self._attempts.error, lot.flight, error))
+        self._note(lot, (error,) * lot.flight.size)
 
-    def _note(self, lot: Lot, settle: Callable[[], None]) -> None:
-        if self._attempts.ordered:
-            lot.held = lot.held or settle
-        else:
-            settle()
+    def _note(self, lot: Lot, results: Sequence[Any], own: Individual = individual) -> None:
+        """Settle the items of a lot with their results, or keep these until it is their turn."""
+        if not self._attempts.ordered:
+            lot.flight.resolve(tuple(results), own)
             self._attempts.wake()
+        elif lot.held is None:
+            flight = lot.flight
+            lot.held = lambda index: flight.settle(index, results[index], own)
+
+    def _keep(self, lot: Lot, results: dict[int, Any]) -> None:
+        """Note what a call has answered for some of its items, and part them from the others."""
+        for index, result in results.items():
+            answered = Lot(lot.flight.part(index, index + 1), (lot.places[index],))
+            if answered.flight.size:
+                self.lots.append(answered)
+                self._note(answered, (result,))
 
     # -------------------------------------------------------------------------------------- calling
     async def _outcome(self, lot: Lot) -> BaseException | None:
@@ -280,17 +299,20 @@ class Course:
         task = await attempts.serve(flight, items, lot.calls)
         if task.cancelled():
             raise_if_cancelled()
-            self._note(lot, functools.partial(attempts.cancelled, flight))
+            lot.failure = asyncio.CancelledError()
+            self._note(lot, [attempts.cancelled_error() for _ in items], as_it_is)
             raise LotOverError
         error = task.exception()
-        if error is None:
-            return self._answered(lot, task.result())
-        if not isinstance(error, Exception):
+        if error is not None and not isinstance(error, Exception):
             raise ExitRequestedError(error)
-        return None, error
+        answer, lot.failure = self._answered(lot, task.result()) if error is None else (None, error)
+        return answer, lot.failure
 
     def _answered(self, lot: Lot, answer: Any) -> tuple[Any, Exception | None]:
         """Take an answer; one that is none is a failure like others."""
+        if isinstance(answer, Interrupted):
+            self._keep(lot, answer.results)
+            return None, answer.error
         if answer is SETTLED:  # item by item, and so there is nothing left to hand out
             return answer, None
         try:

@@ -15,22 +15,31 @@ __all__ = ["Call", "Handler", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
-Call: TypeAlias = Callable[[Flight[Any]], Coroutine[Any, Any, Any]]
-"""Gives the coroutine of a batch's task: it answers the results, or SETTLED."""
+Call: TypeAlias = Callable[[Flight[Any], list[Any]], Coroutine[Any, Any, Any]]
+"""Gives the coroutine of a batch's task, for a flight and the items that it departed with.
+
+It answers the results, or SETTLED, or as much as was answered before a failure."""
 
 
 def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call:
     """Give the function that calls a handler for a flight of a lane."""
     if options.stream:
-        return functools.partial(stream_call, handler, lane, options, name)
-    return functools.partial(plain_call, handler, lane, options, name)
+        return functools.partial(
+            stream_call, handler, functools.partial(Steps, lane, options, name)
+        )
+    return functools.partial(
+        plain_call, handler, functools.partial(take_answer, lane, options, name)
+    )
 
 
 def plain_call(
-    handler: Handler, lane: Lane, options: Options, name: str, flight: Flight[Any]
+    handler: Handler,
+    take: Callable[[Flight[Any], Any], Coroutine[Any, Any, Any]],
+    flight: Flight[Any],
+    items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items; what it answers is theirs, in one or in parts."""
-    return take_answer(lane, options, name, flight, handler(flight.items))
+    return take(flight, handler(items))
 
 
 def take_answer(
@@ -46,9 +55,12 @@ def take_answer(
 
 
 def stream_call(
-    handler: Handler, lane: Lane, options: Options, name: str, flight: Flight[Any]
+    handler: Handler,
+    steps_for: Callable[[Flight[Any], list[Any]], Steps],
+    flight: Flight[Any],
+    items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
-    steps = Steps(flight, lane, options, name)
+    steps = steps_for(flight, items)
     serving.set(serving.get()._replace(alive=steps.places))
     return steps.run(handler(steps.items))

@@ -7,15 +7,15 @@ taken first, and only then the batch, so batches form as late and as full as the
 import asyncio
 import functools
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from microbatch._select import Flight, Group, Lane, Ticket
+from microbatch._select import Flight, Lane, Ticket
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, Serving, serving
-from microbatch.calling import Call, Handler, caller_of
+from microbatch.calling import Handler, caller_of
 from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
 from microbatch.forming import Forming
@@ -24,6 +24,7 @@ from microbatch.observing import Observing
 from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
+from microbatch.turns import Turns
 
 __all__ = ["Dispatcher"]
 
@@ -50,11 +51,8 @@ class Dispatcher:
         self.observing = Observing(loop, options, name)
         self._options = options
         self._name = name
-        self._ordered = options.ordering == "ordered"
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        # In dispatch order, by key, when results keep it.
-        self._departed: dict[Group | None, deque[tuple[Flight[Any], asyncio.Task[Any]]]] = {}
         self._starting: Flight[Any] | None = None  # whose handler has no task yet
         self._loss_reported = False
         self._lively_until = float("-inf")
@@ -69,6 +67,10 @@ class Dispatcher:
             self.lane, options.timeout_policy, name, ask=self._ask_policy, cancel=self._cancel
         )
         self._call = caller_of(handler, self.lane, options, name)
+        self._turns: Turns | None = None
+        if options.ordering == "ordered":
+            call_soon = functools.partial(loop.call_soon, context=self._context)
+            self._turns = Turns(call_soon, self.lane.wake_soon)
         self._attempts: Attempts | None = None
         if options.retry is not None or options.on_error == "bisect":
             self._use_attempts(handler)
@@ -109,6 +111,8 @@ class Dispatcher:
         self.observing.limit = options.max_batch_size
         self.lane.slot_free = self._free > 0
         self._set_latency()
+        if not self.lane.grouped:  # and with a bound on the weight it has to be
+            group(self.lane, options)
         self._pump()
 
     @property
@@ -142,31 +146,33 @@ class Dispatcher:
         self.lane.slot_free = self._free > 0
         context = Context()
         context.run(serving.set, Serving(self._name, flight))
-        self._starting = flight
+        items = flight.items  # now: an observer may have some of them given up
+        if self._turns is not None:
+            self._turns.depart(flight)
+        outer, self._starting = self._starting, flight  # a start may lead to another one
         try:
             if self.observing.observer is not None:
                 flight.task = Start()
                 self.observing.dispatched(flight, context)
-            task = self._launch(flight, self._call, context)
+            task = self._launch(flight, items, context)
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.end()
-            self._settling.error(flight, error)
-            self._give_slot_back(flight)
-            self.lane.wake_soon()
-            self.observing.ended(flight, error, cancelled=False)
+            try:
+                self._conclude(flight, functools.partial(self._settling.stillborn, flight, error))
+            finally:
+                self._give_slot_back(flight)
+                self.lane.wake_soon()
             if isinstance(error, Exception):
                 return
             raise
         finally:
-            self._starting = None
-        if self._ordered:
-            self._departed.setdefault(flight.group, deque()).append((flight, task))
+            self._starting = outer
         task.add_done_callback(self._end, context=self._context)
 
-    def _launch(self, flight: Flight[Any], call: Call, context: Context) -> asyncio.Task[Any]:
+    def _launch(self, flight: Flight[Any], items: list[Any], context: Context) -> asyncio.Task[Any]:
         """Make the task of a flight; an eager one runs before there is a task to cancel."""
         flight.task = start = flight.task or Start()
-        work = context.run(call, flight)
+        work = context.run(self._call, flight, items)
         task = self._make_task(work, name=self._name, context=context)
         flight.task = task
         self._running[task] = flight
@@ -185,10 +191,7 @@ class Dispatcher:
         flight = self._running.pop(task)
         flight.end()
         try:
-            if self._ordered:
-                self._settle_in_order(flight.group)
-            else:
-                self._conclude(flight, task)
+            self._conclude(flight, functools.partial(self._settle, flight, task))
         finally:
             self._give_slot_back(flight)
             # The callers go first: what they submit now still joins the next batch, or makes it.
@@ -215,17 +218,17 @@ class Dispatcher:
         return False
 
     # ---------------------------------------------------------------------------------- settling
-    def _settle_in_order(self, group: Group | None) -> None:
-        departed = self._departed.get(group, deque())
-        while departed and departed[0][1].done():
-            self._conclude(*departed.popleft())
-        if not departed:
-            self._departed.pop(group, None)
+    def _conclude(self, flight: Flight[Any], settle: Callable[[], BaseException | None]) -> None:
+        """Settle a batch that has ended, and tell so, when it is its turn."""
+        if self._turns is None:
+            self._tell_end(flight, settle)
+        else:
+            self._turns.end(flight, functools.partial(self._tell_end, flight, settle))
 
-    def _conclude(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
-        error = self._settle(flight, task)
+    def _tell_end(self, flight: Flight[Any], settle: Callable[[], BaseException | None]) -> None:
+        error = settle()
         if error is not None or self.observing.observer is not None:
-            self.observing.ended(flight, error, cancelled=task.cancelled())
+            self.observing.ended(flight, error)
 
     def _settle(
         self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
@@ -253,8 +256,11 @@ class Dispatcher:
         )
 
     # ---------------------------------------------------------------------------------- lateness
-    def _ask_policy(self, flight: Flight[Any], ask: Call) -> None:
-        task = self._launch(flight, ask, Context())
+    def _ask_policy(self, flight: Flight[Any], work: Coroutine[Any, Any, Any]) -> None:
+        # Never an eager task: it would run in the midst of whatever pumps.
+        task = asyncio.Task(work, loop=self.loop, name=self._name, context=Context())
+        flight.task = task
+        self._running[task] = flight
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:

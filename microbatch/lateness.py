@@ -2,11 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from microbatch._select import Flight, Lane, Ticket
-from microbatch.calling import Call
 from microbatch.errors import BatchTimeoutError
 from microbatch.options import TimeoutPolicy
 
@@ -16,7 +15,7 @@ __all__ = ["Lateness"]
 class Lateness:
     """Settle the late items of one lane as the ``timeout_policy`` says.
 
-    ``ask(flight, call)`` has a policy that is a callable asked, and settles with its answers;
+    ``ask(flight, work)`` has work done that asks a policy, and settles with its answers;
     ``cancel(flight)`` cancels a handler call.
     """
 
@@ -26,7 +25,7 @@ class Lateness:
         policy: TimeoutPolicy,
         name: str,
         *,
-        ask: Callable[[Flight[Any], Call], object],
+        ask: Callable[[Flight[Any], Coroutine[Any, Any, Any]], object],
         cancel: Callable[[Flight[Any]], object],
     ) -> None:
         self._lane = lane
@@ -63,11 +62,7 @@ class Lateness:
         )
 
 
-def asking(policy: Callable[[list[Any]], Any], items: list[Any]) -> Call:
-    """Give what asks a policy for all ``items``, whoever leaves before it is asked."""
-
-    async def ask(_: Flight[Any]) -> Any:
-        answer = policy(items)
-        return await answer if inspect.isawaitable(answer) else answer
-
-    return ask
+async def asking(policy: Callable[[list[Any]], Any], items: list[Any]) -> Any:
+    """Ask a policy for all ``items``, whoever leaves before it is asked."""
+    answer = policy(items)
+    return await answer if inspect.isawaitable(answer) else answer

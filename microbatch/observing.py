@@ -7,7 +7,7 @@ from typing import Any
 
 from microbatch._select import Flight
 from microbatch.events import BatchDispatched, BatchEnded, Outcome
-from microbatch.options import Options
+from microbatch.options import Observer, Options
 
 __all__ = ["Observing", "wants_contexts"]
 
@@ -30,21 +30,22 @@ class Observing:
         self.limit = options.max_batch_size
         self._loop = loop
         self._name = name
-        self._contexts: dict[Flight[Any], Context] = {}  # of the handler calls under way
+        # Of the handler calls under way: their contexts, and the limits that they were made with.
+        self._known: dict[Flight[Any], tuple[Context, int]] = {}
 
     def dispatched(self, flight: Flight[Any], context: Context) -> None:
         """Tell the observer, in the context of the handler call that is to come."""
         assert self.observer is not None
-        self._contexts[flight] = context
-        try:
-            context.run(self.observer, BatchDispatched(self._name, self.limit, flight))
-        except Exception as error:
-            self._report("observer", error)
+        self._known[flight] = context, self.limit
+        self._tell(self.observer, context, BatchDispatched(self._name, self.limit, flight))
 
-    def ended(self, flight: Flight[Any], error: BaseException | None, *, cancelled: bool) -> None:
-        """Count, log and tell what became of a handler call; ``error`` is what its items got."""
+    def ended(self, flight: Flight[Any], error: BaseException | None) -> None:
+        """Count, log and tell what became of a handler call; ``error`` is what its items got.
+
+        A CancelledError says that it was cancelled.
+        """
         outcome: Outcome = "returned"
-        if cancelled:
+        if isinstance(error, asyncio.CancelledError):
             outcome, error = "cancelled", None
             self.cancelled_batches += 1
         elif error is not None:
@@ -52,11 +53,19 @@ class Observing:
             self.failed_batches += 1
             self._log(flight, error)
         if self.observer is not None:
-            event = BatchEnded(self._name, self.limit, flight, outcome, error)
-            try:
-                self._contexts.pop(flight).run(self.observer, event)
-            except Exception as raised:
-                self._report("observer", raised)
+            context, limit = self._known.pop(flight)
+            event = BatchEnded(self._name, limit, flight, outcome, error)
+            self._tell(self.observer, context, event)
+
+    def _tell(
+        self, observer: Observer, context: Context, event: BatchDispatched | BatchEnded
+    ) -> None:
+        try:
+            context.run(observer, event)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            self._report("observer", error)
 
     def _log(self, flight: Flight[Any], error: BaseException) -> None:
         try:
@@ -71,6 +80,6 @@ class Observing:
         except Exception as raised:
             self._report("logging", raised)
 
-    def _report(self, what: str, error: Exception) -> None:
+    def _report(self, what: str, error: BaseException) -> None:
         message = f"Exception in {what} of batcher {self._name!r}"
         self._loop.call_exception_handler({"message": message, "exception": error})

@@ -14,7 +14,7 @@ from typing import Any
 from microbatch._select import Flight
 from microbatch.errors import BatchError, ResultCountError
 from microbatch.outcome import individual
-from microbatch.settling import SETTLED, as_it_is
+from microbatch.settling import SETTLED, Interrupted, as_it_is
 
 __all__ = ["answer_one_by_one", "answer_together"]
 
@@ -45,7 +45,7 @@ async def answer_one_by_one(
 
 async def answer_together(
     generator: AsyncGenerator[Any, Any], flight: Flight[Any], name: str
-) -> list[Any]:
+) -> list[Any] | Interrupted:
     """Collect the results of all items of a flight, to be handed out later in one go.
 
     They are what answer_one_by_one() would settle the items with.
@@ -60,7 +60,7 @@ async def answer_together(
                 if len(results) >= flight.alive and results.keys() >= {*flight.awaited}:
                     break
     except Exception as error:
-        return [results.get(place, error) for place in range(flight.size)]
+        return Interrupted(results, error)
     return [
         results[place] if place in results else pairs.missing(place) for place in range(flight.size)
     ]

@@ -2,16 +2,24 @@
 
 import asyncio
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 from microbatch._select import Flight, Ticket
 from microbatch.errors import HandlerCancelledError
 from microbatch.outcome import individual, results_of
 
-__all__ = ["SETTLED", "Settling", "as_it_is"]
+__all__ = ["SETTLED", "Interrupted", "Settling", "as_it_is"]
 
 SETTLED: Any = object()
 """What a call answers that has settled its items by itself."""
+
+
+class Interrupted(NamedTuple):
+    """Be the answer of a call that has failed with results for some of its items."""
+
+    results: dict[int, Any]
+    """By place."""
+    error: Exception
 
 
 class Settling:
@@ -25,20 +33,22 @@ class Settling:
     ) -> BaseException | None:
         """Hand out what a task answered, the handler's unless a name says whose.
 
-        Gives what the whole call failed with, if it did.
+        Gives what the whole call failed with, if it did; a CancelledError when it was cancelled.
         """
         error: BaseException | None = None
         try:
             if task.cancelled():
-                error = self._cancelled_error()
-                flight.fail(self._cancelled_error)
+                error = asyncio.CancelledError()
+                flight.fail(self.cancelled_error)
             elif (error := task.exception()) is not None:  # an exit request has gone its own way
                 self.error(flight, error)
-            elif task.result() is not SETTLED:
-                error = self.answer(flight, task.result(), name or self._name)
+            elif isinstance(answer := task.result(), Interrupted):
+                error = self.interrupted(flight, answer)
+            elif answer is not SETTLED:
+                error = self.answer(flight, answer, name or self._name)
         finally:
             if flight.alive:
-                flight.fail(self._cancelled_error)
+                flight.fail(self.cancelled_error)
         return error
 
     def answer(self, flight: Flight[Any], answer: Any, name: str) -> Exception | None:
@@ -51,11 +61,24 @@ class Settling:
         flight.resolve(results, individual)
         return None
 
+    def interrupted(self, flight: Flight[Any], answer: Interrupted) -> Exception:
+        """Hand out the results that there are, and the failure to the others."""
+        results, error = answer
+        flight.resolve(tuple(results.get(place, error) for place in range(flight.size)), individual)
+        return error
+
+    def stillborn(self, flight: Flight[Any], error: BaseException) -> BaseException:
+        """Hand out why a batch has no task; give it back."""
+        flight.task = None
+        self.error(flight, error)
+        return error
+
     def error(self, flight: Flight[Any], error: BaseException) -> None:
         """Hand out an exception, to each caller a copy."""
         flight.fail(functools.partial(own_error, error))
 
-    def _cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
+    def cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
+        """Say to a caller that the handler was cancelled."""
         return HandlerCancelledError(f"the handler of batcher {self._name!r} was cancelled")
 
 

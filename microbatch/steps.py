@@ -23,7 +23,9 @@ class Steps:
     yet. For one that was submitted the chunks are gathered in a list, which is its result.
     """
 
-    def __init__(self, flight: Flight[Any], lane: Lane, options: Options, name: str) -> None:
+    def __init__(
+        self, lane: Lane, options: Options, name: str, flight: Flight[Any], entries: list[Any]
+    ) -> None:
         self._flight = flight
         self._lane = lane
         self._name = name
@@ -32,8 +34,8 @@ class Steps:
         self._context = Context()
         self._room = Bell(lane.loop)
         self._places = tuple(range(flight.size))
-        self._entries = flight.items
-        self._sinks = [self._sink_of(entry) for entry in self._entries]
+        self._entries = entries
+        self._sinks = [self._sink_of(entry) for entry in entries]
         self._full: list[int] = []
 
     def _sink_of(self, entry: Any) -> Any:

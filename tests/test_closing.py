@@ -274,3 +274,16 @@ async def test_what_was_accepted_before_a_cancelled_aclose_does_not_wait_any_mor
     await asyncio.wait([closing])
     assert await ticket == 1
     assert asyncio.get_running_loop().time() < 1.0
+
+
+async def test_a_handler_that_led_to_another_call_is_still_told_that_it_must_not_drain() -> None:
+    async def handler(items: list[int]) -> list[int]:
+        if items == [0]:
+            batcher.submit(1)
+            with pytest.raises(RuntimeError, match="must not be drained or closed by its own"):
+                await batcher.drain()
+        return items
+
+    batcher: Batcher[int, int] = Batcher(handler, max_batch_size=1, max_concurrent_batches=2)
+    assert await batcher.submit(0) == 0
+    await batcher.drain()

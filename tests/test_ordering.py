@@ -84,3 +84,55 @@ async def test_closing_waits_until_ordered_results_are_released() -> None:
     tickets = [batcher.submit(0), batcher.submit(1)]
     await batcher.aclose()
     assert all(each.done() for each in tickets)
+
+
+async def test_the_order_stands_when_keys_come_into_it() -> None:
+    handler: RecordingHandler[Any, Any] = RecordingHandler(delay=falling)
+    batcher: Batcher[Any, Any] = Batcher(
+        handler, max_batch_size=1, max_concurrent_batches=3, ordering="ordered"
+    )
+    done: list[int] = []
+    for item, key in ((0, None), (1, "other"), (2, None)):
+        own: dict[str, Any] = {"key": key} if key else {}
+        batcher.submit(item, **own).add_done_callback(lambda ticket: done.append(ticket.result()))
+        await asyncio.sleep(0.1)
+    await batcher.drain()
+    assert done == [1, 0, 2]
+
+
+async def test_a_batch_that_a_handler_fills_comes_after_its_own() -> None:
+    """Eager handlers run before their batch has a task."""
+
+    async def handler(items: list[int]) -> list[int]:
+        if items == [0]:
+            submit(1)
+            await asyncio.sleep(1.0)
+        return items
+
+    def submit(item: int) -> None:
+        batcher.submit(item).add_done_callback(lambda ticket: done.append(ticket.result()))
+
+    done: list[int] = []
+    batcher: Batcher[int, int] = Batcher(
+        handler, max_batch_size=1, max_concurrent_batches=2, ordering="ordered"
+    )
+    submit(0)
+    await batcher.drain()
+    assert done == [0, 1]
+
+
+async def test_a_batch_that_cannot_be_called_for_keeps_its_place() -> None:
+    async def handler(items: list[int]) -> list[int]:
+        await asyncio.sleep(1.0)
+        return items
+
+    def pick(items: list[int]) -> Any:
+        if items == [1]:
+            raise ValueError("no")
+        return handler(items)
+
+    batcher: Batcher[int, int] = Batcher(
+        handler, max_batch_size=1, max_concurrent_batches=2, ordering="ordered"
+    )
+    batcher.router.handler = pick
+    assert await finishing(batcher, 3) == [(0, 1.0), (1, 1.0), (2, 1.0)]

@@ -140,6 +140,16 @@ async def test_a_bound_on_the_weight_may_come_later() -> None:
     await tickets[1]
 
 
+async def test_a_bound_on_the_weight_that_comes_later_holds_for_what_is_queued() -> None:
+    handler: RecordingHandler[int, int] = RecordingHandler()
+    batcher = Batcher(handler)
+    tickets = [batcher.submit(item) for item in range(5)]
+    batcher.reconfigure(max_batch_weight=2)
+    await asyncio.gather(*tickets, *map(batcher.submit, range(5, 9)))
+    assert handler.sizes == [2, 2, 2, 2, 1]
+    assert batcher.statistics().batches == {"weight": 4, "natural": 1}
+
+
 async def test_a_wrong_value_changes_nothing() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=1.0)
     before = batcher.options

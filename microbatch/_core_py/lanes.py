@@ -133,14 +133,17 @@ class Lane:
     ) -> None:
         """Have items stand in groups from now on, by what these functions say of each.
 
-        Called at most once, before the first item. ``ageing`` is how many seconds of waiting make
-        up for one step of priority. A batch is taken by next_group() and take_group() then.
+        Called at most once; what is queued already has no key, and weighs 1. ``ageing`` is how many
+        seconds of waiting make up for one step of priority. A batch is taken by next_group() and
+        take_group() then.
         """
-        if self._groups is not None or self._live:
-            raise RuntimeError("a lane must be grouped once, and before its first item")
-        groups = self._groups = Groups(self)
+        if self._groups is not None:
+            raise RuntimeError("a lane must be grouped only once")
+        groups = self._grouped()
         groups._key, groups._weigh, groups._priority = key, weigh, priority
-        groups._ranked, groups._ageing = priority is not None, ageing
+        groups._ageing = ageing
+        if priority is not None:
+            groups._rank_all()
         groups._dedupe, groups._refuses_overweight = dedupe, refuse_overweight
         if max_batches_per_key is not None:
             groups._most_per_key = max_batches_per_key

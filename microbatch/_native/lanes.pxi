@@ -81,11 +81,13 @@ cdef class Lane:
         self, *, key=None, weigh=None, priority=None, dedupe=None, bint refuse_overweight=False,
         double ageing=1.0, max_batches_per_key=None,
     ):
-        if self.groups is not None or self.live:
-            raise RuntimeError("a lane must be grouped once, and before its first item")
+        if self.groups is not None:
+            raise RuntimeError("a lane must be grouped only once")
         cdef Groups groups = self.group_items()
         groups.key, groups.weigh, groups.priority, groups.dedupe = key, weigh, priority, dedupe
-        groups.ranked, groups.ageing = priority is not None, ageing
+        groups.ageing = ageing
+        if priority is not None:
+            groups.rank_all()
         groups.refuses_overweight = refuse_overweight
         if max_batches_per_key is not None:
             groups.most_per_key = max_batches_per_key
@@ -161,7 +163,7 @@ cdef class Lane:
         return 0
 
     cdef Groups group_items(self):
-        """Have items stand in groups; those queued already have no key, and weigh nothing much."""
+        """Have items stand in groups; those queued already have no key, and weigh 1."""
         cdef Groups groups
         cdef Group group
         if self.groups is None:

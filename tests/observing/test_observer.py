@@ -353,4 +353,4 @@ async def test_without_an_observer_nothing_is_kept_of_a_batch() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler())
     observing = batcher.router.here().observing
     await batcher.submit(1)
-    assert (observing.observer, observing._contexts) == (None, {})
+    assert (observing.observer, observing._known) == (None, {})

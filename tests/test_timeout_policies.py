@@ -1,0 +1,42 @@
+"""A timeout policy that is a callable runs on its own, with eager tasks too."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from microbatch import Batcher, HandlerCancelledError
+from microbatch.testing import RecordingHandler
+
+
+async def test_a_policy_that_drains_is_told_that_it_would_wait_for_itself() -> None:
+    async def policy(items: list[int]) -> list[int]:
+        with pytest.raises(RuntimeError, match="must not be drained or closed by its own"):
+            await batcher.drain()
+        return items
+
+    handler: RecordingHandler[int, int] = RecordingHandler(delay=10.0)
+    batcher = Batcher(handler, timeout=1.0, timeout_policy=policy)
+    assert await batcher.submit(1) == 1
+    await batcher.drain()
+
+
+def test_an_exit_request_of_a_policy_goes_on_and_nobody_hangs(loop_kind: Any) -> None:
+    def policy(items: list[int]) -> list[int]:
+        raise SystemExit(3)
+
+    async def main() -> None:
+        handler: RecordingHandler[int, int] = RecordingHandler(delay=10.0)
+        batcher = Batcher(handler, timeout=1.0, timeout_policy=policy)
+        ticket = batcher.submit(1)
+        try:
+            await asyncio.sleep(60.0)
+        finally:
+            results.extend(await asyncio.gather(ticket, return_exceptions=True))
+
+    results: list[Any] = []
+    with pytest.raises(SystemExit):
+        loop_kind.run(main)
+    assert [type(each) for each in results] == [HandlerCancelledError]
