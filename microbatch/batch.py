@@ -1,5 +1,6 @@
 """What a handler may ask about the batch that it is serving."""
 
+import functools
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from microbatch._select import Flight
 
-__all__ = ["Batch", "Reason", "Serving", "current_batch", "serving"]
+__all__ = ["Batch", "Reason", "Serving", "current_batch", "new_serving", "serving"]
 
 Reason: TypeAlias = Literal["size", "weight", "capacity", "latency", "natural", "flush", "close"]
 """Why a batch was dispatched.
@@ -57,6 +58,8 @@ class Serving(NamedTuple):
     """Tells the places as the current step has them, of a handler that takes steps."""
 
 
+# As Serving(*fields) does, without the call of a Python function for each batch.
+new_serving: Callable[[tuple[Any, ...]], Serving] = functools.partial(tuple.__new__, Serving)
 serving: ContextVar[Serving] = ContextVar("microbatch.serving")
 
 

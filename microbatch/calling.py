@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import Any, TypeAlias
 
 from microbatch._select import Flight, Lane
@@ -27,19 +28,14 @@ def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call
         return functools.partial(
             stream_call, handler, functools.partial(Steps, lane, options, name)
         )
-    return functools.partial(
-        plain_call, handler, functools.partial(take_answer, lane, options, name)
-    )
+    take = functools.partial(take_answer, lane, options, name)
 
+    def call(flight: Flight[Any], items: list[Any]) -> Coroutine[Any, Any, Any]:
+        answer = handler(items)
+        # Each batch comes through here, and nearly always with a coroutine.
+        return answer if type(answer) is CoroutineType else take(flight, answer)
 
-def plain_call(
-    handler: Handler,
-    take: Callable[[Flight[Any], Any], Coroutine[Any, Any, Any]],
-    flight: Flight[Any],
-    items: list[Any],
-) -> Coroutine[Any, Any, Any]:
-    """Call a handler once with all items; what it answers is theirs, in one or in parts."""
-    return take(flight, handler(items))
+    return call
 
 
 def take_answer(

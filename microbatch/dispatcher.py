@@ -14,7 +14,7 @@ from typing import Any
 
 from microbatch._select import Flight, Lane, Ticket
 from microbatch.attempts import Attempts
-from microbatch.batch import Reason, Serving, serving
+from microbatch.batch import Reason, new_serving, serving
 from microbatch.calling import Handler, caller_of
 from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
@@ -53,7 +53,9 @@ class Dispatcher:
         self._name = name
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        self._starting: Flight[Any] | None = None  # whose handler has no task yet
+        # Those whose handler call has no task yet, and whether that is to be cancelled.
+        self._starting: dict[Flight[Any], bool] = {}
+        self._observed = options.observer is not None
         self._loss_reported = False
         self._lively_until = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
@@ -145,20 +147,24 @@ class Dispatcher:
         self._free -= 1
         self.lane.slot_free = self._free > 0
         context = Context()
-        context.run(serving.set, Serving(self._name, flight))
+        context.run(serving.set, new_serving((self._name, flight, 1, None)))
         items = flight.items  # now: an observer may have some of them given up
         if self._turns is not None:
             self._turns.depart(flight)
-        outer, self._starting = self._starting, flight  # a start may lead to another one
+        self._starting[flight] = False
         try:
-            if self.observing.observer is not None:
-                flight.task = Start()
+            if self._observed:
                 self.observing.dispatched(flight, context)
-            task = self._launch(flight, items, context)
+            work = context.run(self._call, flight, items)
+            task = self._make_task(work, name=self._name, context=context)
+            flight.task = task
+            self._running[task] = flight
+            if self._starting[flight]:
+                task.cancel()
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.end()
             try:
-                self._conclude(flight, functools.partial(self._settling.stillborn, flight, error))
+                self._conclude(flight, functools.partial(self._bury, flight, error))
             finally:
                 self._give_slot_back(flight)
                 self.lane.wake_soon()
@@ -166,19 +172,8 @@ class Dispatcher:
                 return
             raise
         finally:
-            self._starting = outer
+            del self._starting[flight]
         task.add_done_callback(self._end, context=self._context)
-
-    def _launch(self, flight: Flight[Any], items: list[Any], context: Context) -> asyncio.Task[Any]:
-        """Make the task of a flight; an eager one runs before there is a task to cancel."""
-        flight.task = start = flight.task or Start()
-        work = context.run(self._call, flight, items)
-        task = self._make_task(work, name=self._name, context=context)
-        flight.task = task
-        self._running[task] = flight
-        if start.cancelled:
-            task.cancel()
-        return task
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
         self._free += 1
@@ -191,7 +186,10 @@ class Dispatcher:
         flight = self._running.pop(task)
         flight.end()
         try:
-            self._conclude(flight, functools.partial(self._settle, flight, task))
+            if self._turns is None:
+                self._settle(flight, task)
+            else:
+                self._turns.end(flight, functools.partial(self._settle, flight, task))
         finally:
             self._give_slot_back(flight)
             # The callers go first: what they submit now still joins the next batch, or makes it.
@@ -218,25 +216,26 @@ class Dispatcher:
         return False
 
     # ---------------------------------------------------------------------------------- settling
-    def _conclude(self, flight: Flight[Any], settle: Callable[[], BaseException | None]) -> None:
-        """Settle a batch that has ended, and tell so, when it is its turn."""
+    def _conclude(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
+        """Conclude a batch when it is its turn."""
         if self._turns is None:
-            self._tell_end(flight, settle)
+            conclude()
         else:
-            self._turns.end(flight, functools.partial(self._tell_end, flight, settle))
+            self._turns.end(flight, conclude)
 
-    def _tell_end(self, flight: Flight[Any], settle: Callable[[], BaseException | None]) -> None:
-        error = settle()
-        if error is not None or self.observing.observer is not None:
-            self.observing.ended(flight, error)
-
-    def _settle(
-        self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
-    ) -> BaseException | None:
+    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
         try:
-            return self._settling.by_task(flight, task, name)
+            error = self._settling.by_task(flight, task)
         finally:
             flight.task = None  # the task's context knows the flight
+        if error is not None or self._observed:
+            self.observing.ended(flight, error)
+
+    def _bury(self, flight: Flight[Any], error: BaseException) -> None:
+        """Settle a batch that could not be started."""
+        flight.task = None
+        self._settling.error(flight, error)
+        self.observing.ended(flight, error)
 
     def _abandon(self, flight: Flight[Any]) -> None:
         pauses = self._attempts is not None and self._attempts.pauses(flight)
@@ -246,6 +245,8 @@ class Dispatcher:
     def _cancel(self, flight: Flight[Any]) -> None:
         if flight.task is not None:
             flight.task.cancel()
+        elif flight in self._starting:  # by an observer, or by a handler in an eager task
+            self._starting[flight] = True
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
         self.loop.call_exception_handler(
@@ -264,8 +265,10 @@ class Dispatcher:
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:
-        self._settle(self._running.pop(task), task, f"timeout_policy of {self._name}")
+        flight = self._running.pop(task)
         try:
+            self._settling.by_task(flight, task, f"timeout_policy of {self._name}")
+            flight.task = None  # the task's context knows the flight
             self.lane.wake()
         finally:
             self._pump()
@@ -286,7 +289,7 @@ class Dispatcher:
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
         served, task = serving.get(None), asyncio.current_task()
-        starting = served is not None and served.flight is self._starting
+        starting = served is not None and served.flight in self._starting
         attempted = self._attempts is not None and self._attempts.runs(task)
         if task in self._running or starting or attempted:
             raise RuntimeError(
@@ -365,14 +368,3 @@ class Dispatcher:
     def __del__(self) -> None:
         if hasattr(self, "lane") and self.loop.is_closed():
             self.report_loss()
-
-
-class Start:
-    """Stand for a task while it is being made: an eager one runs before it can be cancelled."""
-
-    def __init__(self) -> None:
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        """Have the task cancelled once it is there."""
-        self.cancelled = True

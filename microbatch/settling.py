@@ -67,12 +67,6 @@ class Settling:
         flight.resolve(tuple(results.get(place, error) for place in range(flight.size)), individual)
         return error
 
-    def stillborn(self, flight: Flight[Any], error: BaseException) -> BaseException:
-        """Hand out why a batch has no task; give it back."""
-        flight.task = None
-        self.error(flight, error)
-        return error
-
     def error(self, flight: Flight[Any], error: BaseException) -> None:
         """Hand out an exception, to each caller a copy."""
         flight.fail(functools.partial(own_error, error))
