@@ -31,6 +31,9 @@ class Batch:
     """Why the batch was dispatched."""
     waits: tuple[float, ...]
     """Seconds from each item's submission to dispatch, in the order of the items."""
+    deadlines: tuple[float | None, ...]
+    """When each item is late, by the clock of the batcher's loop: infinity where it has no timeout,
+    None where it is settled. Callers who share an item (``dedupe``) have the last of theirs."""
     attempt: int
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
@@ -77,6 +80,7 @@ def current_batch() -> Batch:
         size=flight.size,
         reason=flight.reason,
         waits=tuple(flight.waits),
+        deadlines=tuple(flight.deadlines),
         attempt=served.attempt,
         key=None if flight.group is None else flight.group.key,
         weight=flight.weight,
