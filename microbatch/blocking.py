@@ -293,7 +293,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
         They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
         source is read in the thread that iterates, ahead by a batch more than the slots hold,
-        within the capacity.
+        within the capacity; with a ``key``, whose batches fill side by side, by the whole capacity.
 
         The first failure, an item's or the source's, is raised in its turn, and what is
         outstanding then is cancelled, as it is when the iteration is given up. An item that passes
@@ -302,11 +302,10 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
         options = self._batcher.options
-        window = options.max_batch_size * (options.max_concurrent_batches + 1)
         mapped: ReadAhead[T_contra, R_co] = ReadAhead(
             self._submit_waiting,
             source,
-            window=window if options.capacity is None else min(window, options.capacity),
+            window=options.read_ahead,
             ordered=ordering == "ordered",
             return_exceptions=return_exceptions,
             leave_out_late=options.timeout_policy == "partial",

@@ -87,7 +87,11 @@ class Groups:
             )
         rank = check_priority(answer(self._priority, item, priority, 0.0))
         key = answer(self._key, item, key, None)
-        group = self._by_key.get(key)
+        try:
+            group = self._by_key.get(key)
+        except TypeError:
+            check_hashable("key must be hashable", key)
+            raise
         if group is None:
             group = self._by_key.setdefault(key, Group(self._lane, self, key))
         group._held += 1
@@ -101,7 +105,11 @@ class Groups:
         if self._dedupe is None:
             return None
         same = self._dedupe(item)
-        shared = group.shared.get(same)
+        try:
+            shared = group.shared.get(same)
+        except TypeError:
+            check_hashable("dedupe must give what is hashable", same)
+            raise
         if shared is None or not shared.open:
             shared = group.shared[same] = self._new_shared(group, same)
         return shared
@@ -407,4 +415,15 @@ def check_number(name: str, value: Any) -> float:
     """Give a number as a float; TypeError for what is none."""
     if isinstance(value, bool) or not hasattr(value.__class__, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check_hashable(rule: str, value: Any) -> None:
+    """Raise TypeError for what cannot be hashed."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{rule}, got {value!r}") from None
