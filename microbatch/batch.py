@@ -44,7 +44,7 @@ class Batch:
     """What its items weigh together; each weighs 1 unless the batcher is told otherwise."""
     contexts: tuple[Context | None, ...] = field(repr=False)
     """The context that each item was submitted in, where the option ``capture_context`` asks for
-    it and the item is not settled; else None."""
+    it and the item is not settled; else None. Of callers who share an item it is the first's."""
     alive: tuple[int, ...]
     """The places of the items that are still awaited. A handler that streams yields one chunk for
     each of these; for it they change only when it is resumed after a step."""

@@ -32,7 +32,7 @@ from microbatch.errands import Place, finish, loop_at, maker_of, wait_for
 from microbatch.errors import BatcherClosedError
 from microbatch.inbox import Answer, Inbox
 from microbatch.loopthread import LoopThread
-from microbatch.options import BatcherOptions, Ordering, one_of, seconds
+from microbatch.options import BatcherOptions, Ordering, one_of, plain_callable, seconds
 from microbatch.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         **options: Unpack[BatcherOptions],
     ) -> None:
         self._closed = True  # until there is something to close
+        plain_callable("loop_factory", loop_factory)
         self._make = maker_of(handler, options)
         self._owned = not isinstance(handler, Batcher)
         self._use(self._make())

@@ -150,8 +150,9 @@ class Options:
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
     observer: Observer | None = None
-    """Called with a BatchDispatched before each handler call, in the context that the handler will
-    run in, and with a BatchEnded after it. What it raises goes to the loop's exception handler."""
+    """Called with a BatchDispatched before the handler is called for a batch, in the context that
+    it will run in, and with a BatchEnded once the batch has ended, however many calls it took. What
+    it raises goes to the loop's exception handler."""
     capture_context: bool = False
     """The context of each submission is kept with the item, for ``current_batch().contexts`` and
     the observer. One whose attribute ``captures_context`` is true has it so anyway."""
