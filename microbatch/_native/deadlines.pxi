@@ -37,7 +37,7 @@ cdef class OwnDeadlines:
         return heapq.heappop(self.heap)[2]
 
 
-def submission_of(Ticket ticket):
+def _submission_of(Ticket ticket):
     return ticket.submitted
 
 
@@ -81,7 +81,7 @@ cdef int retime(Lane lane) except -1:
     for ticket in tickets:
         if not ticket.own_timeout:
             ticket.deadline = ticket.submitted + lane.timeout
-    lane.own_deadlines.replace(sorted(tickets, key=submission_of))
+    lane.own_deadlines.replace(sorted(tickets, key=_submission_of))
     return 0
 
 
