@@ -32,19 +32,17 @@ class Forming:
 
     def next_batch(self) -> tuple[Flight[Any], Reason] | None:
         """Take the batch that should go now, and say why; None when all should wait."""
-        if self._lane.grouped:
+        lane, full = self._lane, self.options.max_batch_size
+        if lane.grouped:
             return self._next_of_groups()
-        reason = self._due()
-        return reason and (self._lane.take(self.options.max_batch_size), reason)
-
-    def _due(self) -> Reason | None:
-        queued = self._lane.queued
-        if queued >= self.options.max_batch_size:
-            return "size"
-        return self._due_early(self._lane.oldest) if queued else None
+        queued = lane.queued
+        if not queued:
+            return None
+        reason = "size" if queued >= full else self._due_early(lane.oldest)
+        return reason and (lane.take(full), reason)
 
     def _next_of_groups(self) -> tuple[Flight[Any], Reason] | None:
-        group = self._lane.next_group(self._due_before(), self._at_capacity)
+        group = self._lane.next_group(self._due_before(), self._lane.crowded)
         if group is None:
             return None
         reason = self._why(group)
@@ -66,15 +64,9 @@ class Forming:
         # The timer was set for the sum of two floats, and this is a difference.
         return max(self._flushed_at, now - latency + RESOLUTION + 2 * math.ulp(now))
 
-    @property
-    def _at_capacity(self) -> bool:
-        """Whether nothing more can be admitted."""
-        capacity = self.options.capacity
-        return capacity is not None and self._lane.unsettled - self._lane.joined >= capacity
-
     def _due_early(self, oldest: float) -> Reason | None:
         """Say why a batch should go that is not full, and whose oldest item came then."""
-        if self._at_capacity:
+        if self._lane.crowded:
             return "capacity"
         if self.closing:
             return "close"

@@ -160,13 +160,16 @@ async def test_those_who_join_count_where_items_are_rejected() -> None:
 
 
 async def test_dropping_an_item_fails_all_its_callers() -> None:
-    _handler, batcher = shouting(capacity=2, overflow="drop_oldest", max_latency=HOUR)
+    handler, batcher = shouting(capacity=3, overflow="drop_oldest")
+    handler.hold()
+    busy = batcher.submit("x")
+    await turns()
     first, second, third = (batcher.submit(item) for item in "aab")
-    batcher.flush()
-    assert await third == "B"
     for ticket in (first, second):
         with pytest.raises(CapacityError):
             await ticket
+    handler.release()
+    assert await asyncio.gather(busy, third) == ["X", "B"]
     assert batcher.statistics().dropped == 2
 
 

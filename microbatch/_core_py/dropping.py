@@ -6,8 +6,7 @@
 from typing import TYPE_CHECKING
 
 from microbatch._core_py.flights import callers, new_flight
-from microbatch._core_py.sharing import Shared
-from microbatch._core_py.slots import Slot
+from microbatch._core_py.sharing import mark
 
 if TYPE_CHECKING:
     from microbatch._core_py.lanes import Lane
@@ -31,16 +30,8 @@ def drop_oldest(lane: "Lane", count: int) -> None:
     dropped = 0
     while dropped < count and lane._live:
         lane._move(lane._queue._pop(), oldest)
-        dropped += mark(oldest._slots[-1])
+        dropped += mark(oldest._slots[-1], dropped=True)
     lane.dropped += dropped
     lane._flights.append(oldest)
     oldest.fail(lane.dropped_error)
     lane.wake_soon()
-
-
-def mark(slot: Slot) -> int:
-    """Have an item count as dropped; tell for how many callers."""
-    if isinstance(slot.ticket, Shared):
-        slot.ticket.dropped = True
-        return slot.ticket.count
-    return 1

@@ -87,6 +87,18 @@ class Groups:
             )
         rank = check_priority(answer(self._priority, item, priority, 0.0))
         key = answer(self._key, item, key, None)
+        group = self._hold_group(key)
+        try:
+            return Traits(group, weight, rank, self._find_shared(group, item))
+        except BaseException:
+            self._let_go(group)
+            raise
+
+    def _ask_nothing(self) -> Traits:
+        """Give what an item is that was pushed when items did not stand in groups yet."""
+        return Traits(self._hold_group(None), 1.0, 0.0, None)
+
+    def _hold_group(self, key: Any) -> Group:
         try:
             group = self._by_key.get(key)
         except TypeError:
@@ -95,11 +107,7 @@ class Groups:
         if group is None:
             group = self._by_key.setdefault(key, Group(self._lane, self, key))
         group._held += 1
-        try:
-            return Traits(group, weight, rank, self._find_shared(group, item))
-        except BaseException:
-            self._let_go(group)
-            raise
+        return group
 
     def _find_shared(self, group: Group, item: Any) -> Shared | None:
         if self._dedupe is None:
@@ -141,7 +149,7 @@ class Groups:
                     self._by_key.setdefault(group.key, group)
         except Exception:  # whatever comparing keys does, the items go on
             return
-        if not self._by_key:  # and what is empty takes no room
+        if not self._by_key:  # all entries are stale, and what is empty takes no room
             self._by_key, self._young, self._ripe = {}, [], []
 
     def _stand(self, ticket: Ticket, items: list[Any], traits: list[Traits]) -> list[Slot]:
@@ -189,6 +197,11 @@ class Groups:
         self._ranked = True
         for group in self._by_key.values():
             group._sweep()
+
+    def _squeeze(self) -> None:
+        """Forget what left before it was admitted."""
+        queue = self._lane._queue
+        self._waiting = deque(slot for slot in self._waiting if slot.home is queue)
 
     def _admit(self) -> None:
         """Let in what the capacity has room for."""

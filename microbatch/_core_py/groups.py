@@ -90,7 +90,7 @@ class Group:
         self.weight += slot.weight
         if self._groups._ranked:
             heapq.heappush(self._ranks, (slot.rank, slot.number, slot))
-        if len(self._line) > 2 * self.queued + SWEEP:
+        if max(len(self._line), len(self._ranks)) > 2 * self.queued + SWEEP:
             self._sweep()
 
     def _sweep(self) -> None:

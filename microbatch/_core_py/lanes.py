@@ -238,8 +238,14 @@ class Lane:
     def _enqueue(self, ticket: Ticket, items: list[Any], traits: list[Traits] | None) -> None:
         if len(self._queue._slots) > 2 * self._live + 16:  # most of it has gone elsewhere
             self._queue._squeeze()
+            if self._groups is not None:
+                self._groups._squeeze()
         self.submitted += len(items)
         self.unsettled += len(items)
+        if (
+            traits is None and self._groups is not None
+        ):  # since a moment ago: a finalizer came first
+            traits = [self._groups._ask_nothing() for _ in items]
         if traits is None:
             slots = [Slot(ticket, item, place, self._queue) for place, item in enumerate(items)]
             self._queue._slots.extend(slots)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from microbatch._core_py.flights import Flight, new_flight
-from microbatch._core_py.sharing import Riders, Shared
+from microbatch._core_py.sharing import Riders, Shared, mark
 from microbatch._core_py.slots import Slot, Slots
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class Leaving:
         self.queued, self.in_flight = queued, in_flight
         self.hit: list[Flight] = []
         self._lane = lane
+        self._emptied: list[Slot] = []  # of shared items that nobody waits for any more
 
     def take(self, slots: Iterable[Slot]) -> None:
         """Take slots out; those that were settled meanwhile are passed over."""
@@ -31,12 +32,12 @@ class Leaving:
             home = slot.home
             if home is not None:
                 self._lane._move(slot, self.queued if self._is_queued(home) else self.in_flight)
-                self._tell(home)
+                self._tell(home, slot)
 
     def _is_queued(self, home: Slots) -> bool:
         return home.shared.open if isinstance(home, Riders) else home is self._lane._queue
 
-    def _tell(self, home: Slots) -> None:
+    def _tell(self, home: Slots, slot: Slot) -> None:
         """Tell an item's home that it has left."""
         if isinstance(home, Riders):
             self._leave(home.shared)
@@ -44,7 +45,7 @@ class Leaving:
             if home._counted == "late":  # and now it comes to another end
                 self._lane.late -= 1
             elif home._counted == "dropped":
-                self._lane.dropped -= 1
+                self._lane.dropped -= mark(slot, dropped=False)
             self._lose(home)
 
     def _lose(self, flight: Flight) -> None:
@@ -70,7 +71,7 @@ class Leaving:
                 self._note(home)
             return
         self._lane._move(slot, new_flight(self._lane))
-        slot.vacate()
+        self._emptied.append(slot)  # to let go of last
         if isinstance(home, Flight):
             self._lose(home)
 
@@ -79,3 +80,5 @@ class Leaving:
         for flight in self.hit:
             if flight.alive == 0:
                 self._lane._on_abandoned(flight)
+        for slot in self._emptied:
+            slot.vacate()

@@ -85,3 +85,11 @@ class Shared(Ticket):
                     del shared[self.same]
         except Exception:  # whatever comparing does, the item goes on
             return
+
+
+def mark(slot: Slot, *, dropped: bool) -> int:
+    """Take note whether an item is dropped; tell how many callers that concerns."""
+    if isinstance(slot.ticket, Shared):
+        slot.ticket.dropped = dropped
+        return slot.ticket.count
+    return 1

@@ -75,7 +75,7 @@ cdef int retime(Lane lane) except -1:
     cdef dict tickets = tickets_of(lane.queue, {})
     cdef Flight flight
     cdef Ticket ticket
-    for flight in lane.flights[:]:
+    for flight in lane.flights:
         if not flight.counted:
             tickets_of(flight, tickets)
     for ticket in tickets:

@@ -50,8 +50,6 @@ cdef class Groups:
 
     cdef Asked ask(self, object item, object weight, object key, object priority):
         cdef Asked asked = Asked.__new__(Asked)
-        cdef Group group
-        cdef object rank
         if weight is UNSET:
             weight = 1.0 if self.weigh is None else self.weigh(item)
         asked.weight = check_weight(weight)
@@ -66,6 +64,23 @@ cdef class Groups:
         asked.priority = check_priority(priority)
         if key is UNSET:
             key = None if self.key is None else self.key(item)
+        asked.group = self.hold_group(key)
+        if self.dedupe is not None:
+            try:
+                asked.shared = self.find_shared(asked.group, item)
+            except BaseException:
+                self.let_go(asked.group)
+                raise
+        return asked
+
+    cdef Asked ask_nothing(self):
+        """Give what an item is that was pushed when items did not stand in groups yet."""
+        cdef Asked asked = Asked.__new__(Asked)
+        asked.weight, asked.group = 1.0, self.hold_group(None)
+        return asked
+
+    cdef Group hold_group(self, object key):
+        cdef Group group
         try:
             group = self.by_key.get(key)
         except TypeError:
@@ -74,14 +89,7 @@ cdef class Groups:
         if group is None:
             group = self.by_key.setdefault(key, self.new_group(key))
         group.held += 1
-        asked.group = group
-        if self.dedupe is not None:
-            try:
-                asked.shared = self.find_shared(group, item)
-            except BaseException:
-                self.let_go(group)
-                raise
-        return asked
+        return group
 
     cdef Group new_group(self, object key):
         cdef Group group = Group.__new__(Group)
@@ -129,10 +137,20 @@ cdef class Groups:
                 del self.by_key[group.key]
                 if group.held or group.in_flight:     # what compares keys has submitted an item
                     self.by_key.setdefault(group.key, group)
+            if not self.by_key:
+                self.drop_entries()
         except Exception:                 # whatever comparing keys does, the items go on
             return 0
-        if not self.by_key:               # and what is empty takes no room
-            self.by_key, self.young, self.ripe = {}, [], []
+        return 0
+
+    cdef int drop_entries(self) except -1:
+        """Let go of stale entries, where there are no others."""
+        cdef list young = [], ripe = []
+        cdef dict by_key = {}                 # what was large takes no room when it is empty
+        if not self.by_key:                   # still
+            self.by_key, by_key = by_key, self.by_key
+            self.young, young = young, self.young
+            self.ripe, ripe = ripe, self.ripe
         return 0
 
     cdef int renew(self, Asked asked) except -1:
@@ -508,7 +526,7 @@ cdef double check_priority(object priority) except? -1.0:
 cdef inline double check_number(str name, object value) except? -1.0:
     if type(value) is float:
         return <double> value
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
     try:
         return float(value)

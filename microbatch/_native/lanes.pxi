@@ -111,6 +111,10 @@ cdef class Lane:
         cdef Ticket ticket = Ticket.__new__(Ticket)
         cdef Slot *slot
         self.start(ticket, timeout)
+        if self.groups is not None:           # since a moment ago: a finalizer came first
+            self.groups.stand(ticket, item, -1, self.groups.ask_nothing())
+            self.accepted(ticket, 1)
+            return ticket
         slot = self.queue.append()
         Py_INCREF(ticket)
         Py_INCREF(item)
@@ -195,6 +199,8 @@ cdef class Lane:
         if count == 0:
             many.state = many.conclude()
             return many
+        if every is None and self.groups is not None:     # since a moment ago
+            every = [self.groups.ask_nothing() for _ in items]
         if every is not None:
             self.stand_many(many, items, every)
             return many
@@ -428,7 +434,7 @@ cdef class Lane:
         return 0
 
     cdef int cancel(self, Ticket ticket, object message) except -1:
-        cdef Leaving leaving = new_leaving(self, False)
+        cdef Leaving leaving = new_leaving(self, False, isinstance(ticket, Many))
         cdef bint some_waited = self.live > self.count_queued()
         if ticket.state > IN_FLIGHT:          # a finalizer came first
             return 0
@@ -450,7 +456,7 @@ cdef class Lane:
 
     def take_late(self):
         cdef double now = self.now() + RESOLUTION
-        cdef Leaving leaving = new_leaving(self, True)
+        cdef Leaving leaving = new_leaving(self, True, True)
         cdef Flight flight
         if self.groups is not None:
             self.groups.admit()               # what is admitted stays so, whoever leaves
@@ -470,7 +476,7 @@ cdef class Lane:
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
-        cdef Leaving leaving = new_leaving(self, False)
+        cdef Leaving leaving = new_leaving(self, False, True)
         leaving.take_all()
         self.flights.append(leaving.queued)
         self.tidy()

@@ -14,7 +14,7 @@ cdef class Leaving:
     cdef Flight queued, in_flight
     cdef Flight emptied               # for shared items that nobody waits for any more
     cdef list hit
-    cdef list flights                 # where items of a Many may be
+    cdef list flights                 # where items may be that don't know their place
 
     cdef int take(self, Ticket ticket) except -1:
         """Take out what is left of one ticket."""
@@ -97,7 +97,7 @@ cdef class Leaving:
             self.lane.live -= 1
         else:
             self.lane.move(flight, shared.place, self.emptied)
-            self.lose(flight, 1)
+            self.lower(flight, 1)
         shared.state, shared.flight = CANCELLED, None
         return 0
 
@@ -110,11 +110,15 @@ cdef class Leaving:
         """Tell a flight that so many of its items have left."""
         if count == 0:
             return 0
-        self.note(flight)
         if flight.counted == LATE:    # and now they come to another end
             self.lane.late -= count
         elif flight.counted == DROPPED:
             self.lane.dropped -= count
+        self.lower(flight, count)
+        return 0
+
+    cdef int lower(self, Flight flight, Py_ssize_t count) except -1:
+        self.note(flight)
         flight.alive -= count
         if flight.alive == 0:
             flight.land()
@@ -132,9 +136,18 @@ cdef class Leaving:
         cdef size_t place
         cdef Py_ssize_t before = self.queued.size
         for place in range(source.head, source.tail):
-            if source.at(place).ticket != NULL:
-                self.lane.move(source, place, self.queued)
+            if source.at(place).ticket == NULL:
+                continue
+            if source.at(place).index == SHARED:
+                self.undrop(<Shared> source.at(place).ticket)
+            self.lane.move(source, place, self.queued)
         return self.queued.size - before
+
+    cdef int undrop(self, Shared shared) except -1:
+        if shared.dropped:
+            shared.dropped = False
+            self.lane.dropped -= shared.count - 1     # lose() counts the item itself
+        return 0
 
     cdef int tell_abandoned(self) except -1:
         """Tell the lane's owner of the flights that nobody waits for any more."""
@@ -145,16 +158,19 @@ cdef class Leaving:
         return 0
 
 
-cdef Leaving new_leaving(Lane lane, bint apart):
-    """Make one that tells apart, or not, what was queued and what was in flight."""
+cdef Leaving new_leaving(Lane lane, bint apart, bint everywhere):
+    """Make one that tells apart, or not, what was queued and what was in flight.
+
+    It looks ``everywhere``, but for what knows its place.
+    """
     cdef Leaving leaving = Leaving.__new__(Leaving)
     leaving.lane, leaving.hit = lane, []
-    leaving.queued = leaving.in_flight = new_flight(lane, 1)
-    if apart:
-        leaving.in_flight = new_flight(lane, 1)
+    leaving.queued = new_flight(lane, 1)
+    leaving.in_flight = new_flight(lane, 1) if apart else leaving.queued
     if lane.groups is not None and lane.groups.dedupe is not None:
         leaving.emptied = new_flight(lane, 1)
-    leaving.flights = lane.flights[:]
+    if everywhere:            # a slice is no copy when its making runs a finalizer
+        leaving.flights = list(lane.flights)
     return leaving
 
 

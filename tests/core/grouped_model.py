@@ -132,11 +132,10 @@ class GroupedModel:
             ticket.order = self.order
         self.arm(self.next_deadline)
 
-    def group(
-        self, functions: set[str], *, refuse_overweight: bool, ageing: float, most: int | None
-    ) -> None:
+    def group(self, functions: set[str], **rules: Any) -> None:
         self.grouped, self.functions = True, functions
-        self.refuse_overweight, self.ageing = refuse_overweight, ageing
+        self.refuse_overweight, self.ageing = rules["refuse_overweight"], rules["ageing"]
+        most = rules["max_batches_per_key"]
         self.most_per_key = math.inf if most is None else most
 
     # ------------------------------------------------------------------------------- what is seen
@@ -289,12 +288,10 @@ class GroupedModel:
     def make_way(self, count: int) -> None:
         self.refuse_when_closed(count)
         too_many = min(self.unsettled + count - self.capacity, count)
-        if self.overflow == "wait" or self.unsettled + count <= self.capacity:
+        if self.overflow == "wait" or too_many <= 0:
             return
         could_go = sum(len(item.callers) for item in self.queue)
         self.refuse_if(self.overflow == "reject" or too_many > could_go, count)
-        if too_many == 0:
-            return
         while too_many > 0:
             item = self.queue.pop(0)
             too_many -= len(item.callers)

@@ -100,9 +100,6 @@ class Peer(World):
     def keep(self, *flights: Any) -> None:
         self.flights += flights
 
-    def next_group(self, before: float, anyway: bool) -> Any:
-        return self.lane.next_group(before, anyway)
-
 
 class LockstepGroups(RuleBasedStateMachine):
     steps = 0
@@ -111,28 +108,25 @@ class LockstepGroups(RuleBasedStateMachine):
         options=configurations,
         functions=st.sets(st.sampled_from([*FUNCTIONS])),
         grouped=st.sampled_from([True, True, True, False]),
-        refuse_overweight=st.booleans(),
-        ageing=st.sampled_from([0.25, 1.0, 4.0]),
-        most=st.sampled_from([None, 1, 2]),
+        rules=st.fixed_dictionaries(
+            {
+                "refuse_overweight": st.booleans(),
+                "ageing": st.sampled_from([0.25, 1.0, 4.0]),
+                "max_batches_per_key": st.sampled_from([None, 1, 2]),
+            }
+        ),
     )
-    def start(  # noqa: PLR0917 (Hypothesis gives them by name)
-        self,
-        options: dict[str, Any],
-        functions: set[str],
-        grouped: bool,
-        refuse_overweight: bool,
-        ageing: float,
-        most: int | None,
+    def start(
+        self, options: dict[str, Any], functions: set[str], grouped: bool, rules: dict[str, Any]
     ) -> None:
         self.peers = [Peer(f"microbatch.{name}", **options) for name in ("_core", "_core_py")]
         self.model = GroupedModel(**options)
         self.value = 0
         if not grouped:
             return
-        group: dict[str, Any] = {FUNCTIONS[name]: user_function(name) for name in functions}
-        group |= {"refuse_overweight": refuse_overweight, "ageing": ageing}
-        self.both(lambda peer: peer.lane.group(**group, max_batches_per_key=most))
-        self.model.group(functions, refuse_overweight=refuse_overweight, ageing=ageing, most=most)
+        asked = {FUNCTIONS[name]: user_function(name) for name in functions}
+        self.both(lambda peer: peer.lane.group(**asked, **rules))
+        self.model.group(functions, **rules)
 
     def both(self, action: Callable[[Peer], Any]) -> list[tuple[str, Any]]:
         """Do the same to both cores, which must say the same in the same words."""

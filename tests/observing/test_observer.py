@@ -80,6 +80,17 @@ async def test_the_events_of_a_batch_tell_its_facts() -> None:
     assert repr(ended) == "<BatchEnded 'recording': 2 items, returned>"
 
 
+async def test_the_events_tell_the_key_and_the_weight() -> None:
+    handler: RecordingHandler[str, str] = RecordingHandler()
+    batcher, observer = observed(handler, key=len, max_batch_weight=9, weigh=len)
+    await outcomes(batcher, "aa", "b", "cc")
+    facts = [(event.size, event.key, event.weight) for event in observer.ended]
+    assert facts == [(2, 2, 4.0), (1, 1, 1.0)]
+    batcher, observer = observed(RecordingHandler())
+    await outcomes(batcher, 1, 2)
+    assert (observer.ended[0].key, observer.ended[0].weight) == (None, 2.0)
+
+
 async def test_the_dispatch_is_told_before_the_handler_starts_and_the_end_once_it_settled() -> None:
     log: list[Any] = []
     tickets: list[Any] = []

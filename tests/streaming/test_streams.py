@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import tenacity
 
 from microbatch import (
     END,
@@ -343,6 +345,22 @@ async def test_a_batcher_that_does_not_stream_has_no_streams() -> None:
     with pytest.raises(RuntimeError) as caught:
         batcher.stream(1)
     assert str(caught.value) == "batcher 'results' has no streams: it was made without stream=True"
+
+
+@pytest.mark.parametrize(
+    ("options", "rule"),
+    [
+        ({"dedupe": len}, "gives each chunk to one reader, so dedupe must be None, got <built-in"),
+        ({"retry": tenacity.AsyncRetrying()}, "that cannot be taken back, so retry must be None"),
+        ({"on_error": "bisect"}, "cannot be taken back, so on_error must be 'fail', got 'bisect'"),
+    ],
+)
+def test_what_cannot_go_with_streams_is_refused(options: dict[str, Any], rule: str) -> None:
+    async def handler(items: list[str]) -> AsyncIterator[list[str]]:
+        yield items
+
+    with pytest.raises(ValueError, match=re.escape(rule)):
+        Batcher(handler, stream=True, **options)
 
 
 async def test_streams_have_keys_weights_and_priorities_too() -> None:
