@@ -32,6 +32,9 @@ class Batch:
     """Why the batch was dispatched."""
     waits: tuple[float, ...]
     """Seconds from each item's submission to dispatch, in the order of the items."""
+    deadlines: tuple[float | None, ...]
+    """When each item is late, by the clock of the batcher's loop: infinity where it has no timeout,
+    None where it is settled. Callers who share an item (``dedupe``) have the last of theirs."""
     attempt: int
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
@@ -42,7 +45,7 @@ class Batch:
     """What its items weigh together; each weighs 1 unless the batcher is told otherwise."""
     contexts: tuple[Context | None, ...] = field(repr=False)
     """The context that each item was submitted in, where the option ``capture_context`` asks for
-    it and the item is not settled; else None."""
+    it and the item is not settled; else None. Of callers who share an item it is the first's."""
     alive: tuple[int, ...]
     """The places of the items that are still awaited. A handler that streams yields one chunk for
     each of these; for it they change only when it is resumed after a step."""
@@ -80,6 +83,7 @@ def current_batch() -> Batch:
         size=flight.size,
         reason=flight.reason,
         waits=tuple(flight.waits),
+        deadlines=tuple(flight.deadlines),
         attempt=served.attempt,
         key=None if flight.group is None else flight.group.key,
         weight=flight.weight,

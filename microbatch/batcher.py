@@ -56,7 +56,8 @@ class Batcher(Front[T_contra, R_co]):
 
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
     to each; an exception at some place of it is raised to that place's caller alone. It is an
-    ``async def``, or a plain function, which runs in a thread of anyio's pool.
+    ``async def``, or a plain function, which runs in a thread of anyio's pool, or where the option
+    ``executor`` says.
 
     An async generator yields ``(index, result)`` pairs, in any order, and each caller is answered
     at once; what is missing at its end is a ResultCountError for those callers alone. It is closed

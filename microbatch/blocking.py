@@ -32,7 +32,7 @@ from microbatch.errands import Place, finish, loop_at, maker_of, wait_for
 from microbatch.errors import BatcherClosedError
 from microbatch.inbox import Answer, Inbox
 from microbatch.loopthread import LoopThread
-from microbatch.options import BatcherOptions, Ordering, one_of, seconds
+from microbatch.options import BatcherOptions, Ordering, one_of, plain_callable, seconds
 from microbatch.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         **options: Unpack[BatcherOptions],
     ) -> None:
         self._closed = True  # until there is something to close
+        plain_callable("loop_factory", loop_factory)
         self._make = maker_of(handler, options)
         self._owned = not isinstance(handler, Batcher)
         self._use(self._make())
@@ -293,7 +294,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
 
         They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
         source is read in the thread that iterates, ahead by a batch more than the slots hold,
-        within the capacity.
+        within the capacity; with a ``key``, whose batches fill side by side, by the whole capacity.
 
         The first failure, an item's or the source's, is raised in its turn, and what is
         outstanding then is cancelled, as it is when the iteration is given up. An item that passes
@@ -302,11 +303,10 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
         options = self._batcher.options
-        window = options.max_batch_size * (options.max_concurrent_batches + 1)
         mapped: ReadAhead[T_contra, R_co] = ReadAhead(
             self._submit_waiting,
             source,
-            window=window if options.capacity is None else min(window, options.capacity),
+            window=options.read_ahead,
             ordered=ordering == "ordered",
             return_exceptions=return_exceptions,
             leave_out_late=options.timeout_policy == "partial",

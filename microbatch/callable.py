@@ -43,7 +43,8 @@ class Batched(
 
     The function takes one list for each of its parameters. A call takes one value for each, binds
     keywords and defaults as Python does, and gives a Ticket for its own result. Where a whole item
-    is asked for, as by ``submit``, several parameters make a tuple.
+    is asked for, as by ``submit``, several parameters make a tuple. Options that are functions of
+    an item, such as ``key`` and ``weigh``, are given the same.
 
     In a class it is a method: each instance has a batcher of its own, which lives no longer than
     the instance and what is submitted to it.

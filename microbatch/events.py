@@ -71,7 +71,7 @@ class BatchEvent:
 
 
 class BatchDispatched(BatchEvent):
-    """Tell that a handler is about to be called."""
+    """Tell that a handler is about to be called for a batch, for the first time."""
 
     __slots__ = ()
 
@@ -80,7 +80,8 @@ class BatchDispatched(BatchEvent):
         """The context of each item's submission, where it is captured; else None.
 
         It is, with ``capture_context=True``, and for an observer that has a true attribute
-        ``captures_context``. Read it at once: an item that is settled tells no more.
+        ``captures_context``. Of callers who share an item it is the first's. Read it at once: an
+        item that is settled tells no more.
         """
         return tuple(self._flight.contexts)
 
@@ -89,7 +90,7 @@ class BatchDispatched(BatchEvent):
 
 
 class BatchEnded(BatchEvent):
-    """Tell what became of a handler call, once its items are settled."""
+    """Tell what became of a batch, once its items are settled."""
 
     __slots__ = ("error", "outcome")
 

@@ -150,8 +150,9 @@ class Options:
     cancel_abandoned: bool = True
     """The handler is cancelled once nobody waits for any of its items."""
     observer: Observer | None = None
-    """Called with a BatchDispatched before each handler call, in the context that the handler will
-    run in, and with a BatchEnded after it. What it raises goes to the loop's exception handler."""
+    """Called with a BatchDispatched before the handler is called for a batch, in the context that
+    it will run in, and with a BatchEnded once the batch has ended, however many calls it took. What
+    it raises goes to the loop's exception handler."""
     capture_context: bool = False
     """The context of each submission is kept with the item, for ``current_batch().contexts`` and
     the observer. One whose attribute ``captures_context`` is true has it so anyway."""
@@ -221,7 +222,7 @@ class Options:
         for name in changes:
             if name not in Reconfiguration.__annotations__:
                 names = ", ".join(Reconfiguration.__annotations__)
-                raise TypeError(f"{name!r} cannot be changed while in use; what can is {names}")
+                raise TypeError(f"{name!r} cannot be changed while in use; these can: {names}")
         return replace(self, **changes)
 
     @classmethod
@@ -235,7 +236,7 @@ class Options:
 
     def _check_weights(self) -> None:
         one_of("overweight", self.overweight, get_args(Overweight))
-        function("weigh", self.weigh)
+        plain_callable("weigh", self.weigh)
         if self.max_batch_weight is not None:
             self._set("max_batch_weight", number("max_batch_weight", self.max_batch_weight))
         elif self.weigh is not None:
@@ -249,7 +250,7 @@ class Options:
 
     def _check_groups(self) -> None:
         for name in ("key", "priority", "dedupe"):
-            function(name, getattr(self, name))
+            plain_callable(name, getattr(self, name))
         most, name = self.max_concurrent_batches_per_key, "max_concurrent_batches_per_key"
         if most is not None:
             self._set(name, count(name, most, "an integer or None"))
@@ -305,19 +306,22 @@ class Options:
             )
 
 
-def function(name: str, value: object) -> None:
-    """Raise TypeError unless ``value`` can be called, or is None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a callable or None, got {value!r}")
-
-
 def number(name: str, value: Any) -> float:
     """Give ``value`` as a float that is positive and finite."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 < value < math.inf:
+    number = as_float(value)
+    if not 0 < number < math.inf:
         raise ValueError(f"{name} must be > 0 and finite, got {value!r}")
-    return float(value)
+    return number
+
+
+def as_float(value: Any) -> float:
+    """Give a number as a float; infinity for one beyond every float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def count(name: str, value: Any, kind: str = "an integer") -> int:
@@ -339,10 +343,7 @@ def seconds(name: str, value: Any, *, least: float = -math.inf) -> float:
     """Give ``value`` as a finite float of at least ``least``."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
+    number = as_float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number of seconds, got {value!r}")
     if number < least:

@@ -173,6 +173,13 @@ async def test_dropping_an_item_fails_all_its_callers() -> None:
     assert batcher.statistics().dropped == 2
 
 
+async def test_what_dedupe_gives_must_be_hashable() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), dedupe=lambda item: [item])
+    with pytest.raises(TypeError, match=r"^dedupe must give what is hashable, got \[1\]$"):
+        batcher.submit(1)
+    assert batcher.statistics().submitted == 0
+
+
 async def test_a_dedupe_that_raises_raises_in_submit_and_hurts_nobody_else() -> None:
     batcher: Batcher[Any, Any] = Batcher(RecordingHandler(), dedupe=lambda item: item.key)
     with pytest.raises(AttributeError):

@@ -187,9 +187,27 @@ async def test_a_key_that_raises_raises_in_submit_and_hurts_nobody_else() -> Non
 
 
 async def test_a_key_that_cannot_be_hashed_is_a_type_error() -> None:
-    batcher: Batcher[list[int], list[int]] = Batcher(RecordingHandler(), key=lambda item: item)
-    with pytest.raises(TypeError, match="unhashable"):
+    batcher: Batcher[Any, Any] = Batcher(RecordingHandler(), key=lambda item: item)
+    with pytest.raises(TypeError, match=r"^key must be hashable, got \[1\]$"):
         batcher.submit([1])
+    with pytest.raises(TypeError, match=r"^key must be hashable, got {}$"):
+        batcher.submit(1, key={})
+    assert batcher.statistics().submitted == 0
+
+
+async def test_a_key_that_cannot_be_compared_raises_its_own_error() -> None:
+    class Odd:
+        def __hash__(self) -> int:
+            return hash("a")
+
+        def __eq__(self, other: object) -> bool:
+            raise TypeError("odd")
+
+    batcher: Batcher[str, str] = Batcher(RecordingHandler(), max_latency=1.0)
+    first = batcher.submit("first", key="a")
+    with pytest.raises(TypeError, match=r"^odd$"):
+        batcher.submit("second", key=Odd())
+    assert await first == "first"
 
 
 async def test_ordered_results_keep_their_order_within_each_key() -> None:

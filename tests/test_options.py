@@ -70,7 +70,10 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
       for value in (True, "1", [1], 1j)),
     *(("max_batch_weight", value, ValueError,
        f"max_batch_weight must be > 0 and finite, got {value!r}")
-      for value in (0, -1, math.inf, math.nan)),
+      for value in (0, -1, math.inf, math.nan, 10**400)),
+    *((name, asyncio.sleep, TypeError,
+       f"{name} must be called without await, got {asyncio.sleep!r}")
+      for name in ("weigh", "key", "priority", "dedupe")),
     *((name, value, TypeError, f"{name} must be a callable or None, got {value!r}")
       for name in ("weigh", "key", "priority", "dedupe") for value in (1, "len", True)),
     ("weigh", len, ValueError, f"weigh must not be given without max_batch_weight, got {len!r}"),

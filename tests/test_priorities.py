@@ -93,6 +93,7 @@ async def test_priority_decides_between_keys() -> None:
     [
         (math.nan, ValueError, "priority must be finite, got nan"),
         (-math.inf, ValueError, "priority must be finite, got -inf"),
+        (10**400, ValueError, f"priority must be finite, got {10**400}"),
         ("high", TypeError, "priority must be a number, got 'high'"),
         (None, TypeError, "priority must be a number, got None"),
         (False, TypeError, "priority must be a number, got False"),

@@ -163,7 +163,7 @@ async def test_what_cannot_be_changed_is_named() -> None:
     with pytest.raises(TypeError) as caught:
         batcher.reconfigure(ordering="ordered")  # type: ignore[call-arg]
     assert str(caught.value) == (
-        "'ordering' cannot be changed while in use; what can is max_batch_size, max_latency, "
+        "'ordering' cannot be changed while in use; these can: max_batch_size, max_latency, "
         "max_concurrent_batches, capacity, timeout, max_batch_weight"
     )
 

@@ -88,6 +88,7 @@ async def test_a_weight_without_a_bound_is_refused() -> None:
         (-1, ValueError, "weight must be >= 0 and finite, got -1"),
         (math.nan, ValueError, "weight must be >= 0 and finite, got nan"),
         (math.inf, ValueError, "weight must be >= 0 and finite, got inf"),
+        (10**400, ValueError, f"weight must be >= 0 and finite, got {10**400}"),
         ("heavy", TypeError, "weight must be a number, got 'heavy'"),
         (None, TypeError, "weight must be a number, got None"),
         (True, TypeError, "weight must be a number, got True"),

@@ -114,7 +114,13 @@ def check_timeout(timeout: Any) -> None:
     """Raise TypeError or ValueError for what is no timeout."""
     if timeout is None or timeout is ...:
         return
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+    if isinstance(timeout, bool) or not hasattr(timeout.__class__, "__float__"):
         raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
-    if not timeout > 0:
+    try:
+        positive = float(timeout) > 0
+    except OverflowError:
+        raise ValueError(
+            f"timeout must be a finite number of seconds or None, got {timeout!r}"
+        ) from None
+    if not positive:
         raise ValueError(f"timeout must be > 0, got {timeout!r}")

@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 def drop_for(lane: "Lane", count: int) -> None:
     """Refuse ``count`` new items, or drop the oldest queued ones for them, or neither."""
-    excess = lane.unsettled + count - lane._capacity
+    # What waits for admission may exceed the capacity; that is not for these to make up for.
+    excess = min(count, lane.unsettled + count - lane._capacity)
     if excess <= 0 or lane._overflow == "wait":
         return
-    # What waits for admission may exceed the capacity; that is not for these to make up for.
-    excess = min(excess, count)
     if lane._overflow == "reject" or (excess > lane._live and excess > callers(lane._queue)):
         lane._refuse(count)
-    if excess > 0:
-        drop_oldest(lane, int(excess))
+    drop_oldest(lane, int(excess))
 
 
 def drop_oldest(lane: "Lane", count: int) -> None:

@@ -62,6 +62,14 @@ class Flight(Slots):
         return [None if ticket is None else ticket._captured for ticket in here]
 
     @property
+    def deadlines(self) -> list[float | None]:
+        """When each item is late, the last of its callers' where they share it.
+
+        Infinity where it never is; None where it is settled or given up.
+        """
+        return [deadline_of(slot) if slot.home is self else None for slot in self._slots]
+
+    @property
     def awaited(self) -> tuple[int, ...]:
         """The places of the items that are neither settled nor given up."""
         return tuple(place for place, slot in enumerate(self._slots) if slot.home is self)
@@ -164,6 +172,14 @@ class Flight(Slots):
 def is_shared(slot: Slot) -> bool:
     """Tell whether a slot's item is that of several callers."""
     return slot.home is not None and isinstance(slot.ticket, Shared)
+
+
+def deadline_of(slot: Slot) -> float:
+    """Say when nobody waits for a slot's item any more; infinity where that is never."""
+    ticket = slot.ticket
+    if isinstance(ticket, Shared):
+        return max(each.ticket.deadline for each in ticket.riders._here())
+    return ticket.deadline
 
 
 def of(

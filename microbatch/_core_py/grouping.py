@@ -99,7 +99,11 @@ class Groups:
         return Traits(self._hold_group(None), 1.0, 0.0, None)
 
     def _hold_group(self, key: Any) -> Group:
-        group = self._by_key.get(key)
+        try:
+            group = self._by_key.get(key)
+        except TypeError:
+            check_hashable("key must be hashable", key)
+            raise
         if group is None:
             group = self._by_key.setdefault(key, Group(self._lane, self, key))
         group._held += 1
@@ -109,7 +113,11 @@ class Groups:
         if self._dedupe is None:
             return None
         same = self._dedupe(item)
-        shared = group.shared.get(same)
+        try:
+            shared = group.shared.get(same)
+        except TypeError:
+            check_hashable("dedupe must give what is hashable", same)
+            raise
         if shared is None or not shared.open:
             shared = group.shared[same] = self._new_shared(group, same)
         return shared
@@ -420,4 +428,15 @@ def check_number(name: str, value: Any) -> float:
     """Give a number as a float; TypeError for what is none."""
     if isinstance(value, bool) or not hasattr(value.__class__, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def check_hashable(rule: str, value: Any) -> None:
+    """Raise TypeError for what cannot be hashed."""
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{rule}, got {value!r}") from None

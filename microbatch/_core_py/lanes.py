@@ -208,7 +208,7 @@ class Lane:
     def _seconds(self, timeout: Timeout) -> float:
         if timeout is None:
             return math.inf
-        return self._timeout if isinstance(timeout, EllipsisType) else timeout
+        return self._timeout if isinstance(timeout, EllipsisType) else float(timeout)
 
     def _make_way(self, count: int, traits: list[Traits] | None) -> None:
         """Refuse ``count`` new items, or drop the oldest queued ones for them, or neither."""

@@ -133,10 +133,17 @@ cdef double earliest_of(Slots source, bint rises) noexcept:
 
 
 cdef int check_timeout(object timeout) except -1:
+    cdef bint positive
     if timeout is None:
         return 0
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+    if isinstance(timeout, bool) or not hasattr(type(timeout), "__float__"):
         raise TypeError(f"timeout must be a number of seconds or None, got {timeout!r}")
-    if not timeout > 0:
+    try:
+        positive = float(timeout) > 0
+    except OverflowError:
+        raise ValueError(
+            f"timeout must be a finite number of seconds or None, got {timeout!r}"
+        ) from None
+    if not positive:
         raise ValueError(f"timeout must be > 0, got {timeout!r}")
     return 0

@@ -4,10 +4,11 @@ cdef int drop_for(Lane lane, Py_ssize_t count) except -1:
     """Refuse ``count`` new items, or drop the oldest queued ones for them."""
     # What waits for admission may exceed the capacity; that is not for these to make up for.
     cdef Py_ssize_t excess = min(count, lane.unsettled + count - lane.capacity)
+    if excess <= 0:
+        return 0
     if lane.overflow == REJECT or (excess > lane.live and excess > callers(lane.queue)):
         lane.refuse(count)
-    if excess > 0:
-        drop_oldest(lane, excess)
+    drop_oldest(lane, excess)
     return 0
 
 

@@ -44,6 +44,15 @@ cdef class Flight(Slots):
         return contexts
 
     @property
+    def deadlines(self):
+        cdef list deadlines = [None] * self.tail
+        cdef size_t place
+        for place in range(self.tail):
+            if self.ring[place].ticket != NULL:
+                deadlines[place] = deadline_of(&self.ring[place])
+        return deadlines
+
+    @property
     def awaited(self):
         return tuple([place for place in range(self.tail) if self.ring[place].ticket != NULL])
 
@@ -149,6 +158,22 @@ cdef class Flight(Slots):
         if self in self.lane.flights:
             self.lane.flights.remove(self)
         return 0
+
+
+cdef double deadline_of(Slot *slot) noexcept:
+    """Say when nobody waits for a slot's item any more; infinity where that is never."""
+    cdef Slots riders
+    cdef Slot *rider
+    cdef size_t place
+    cdef double last = -INFINITY
+    if slot.index != SHARED:
+        return (<Ticket> slot.ticket).deadline
+    riders = (<Shared> slot.ticket).riders
+    for place in range(riders.head, riders.tail):
+        rider = riders.at(place)
+        if rider.ticket != NULL:
+            last = max(last, (<Ticket> rider.ticket).deadline)
+    return last
 
 
 cdef Flight new_flight(Lane lane, size_t capacity):

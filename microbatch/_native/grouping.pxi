@@ -80,7 +80,12 @@ cdef class Groups:
         return asked
 
     cdef Group hold_group(self, object key):
-        cdef Group group = self.by_key.get(key)
+        cdef Group group
+        try:
+            group = self.by_key.get(key)
+        except TypeError:
+            check_hashable("key must be hashable", key)
+            raise
         if group is None:
             group = self.by_key.setdefault(key, self.new_group(key))
         group.held += 1
@@ -96,7 +101,12 @@ cdef class Groups:
 
     cdef Shared find_shared(self, Group group, object item):
         cdef object same = self.dedupe(item)
-        cdef Shared shared = group.shared.get(same)
+        cdef Shared shared
+        try:
+            shared = group.shared.get(same)
+        except TypeError:
+            check_hashable("dedupe must give what is hashable", same)
+            raise
         if shared is None or shared.state != QUEUED:
             shared = group.shared[same] = new_shared(self.lane, group, same)
         return shared
@@ -518,4 +528,15 @@ cdef inline double check_number(str name, object value) except? -1.0:
         return <double> value
     if isinstance(value, bool) or not hasattr(value, "__float__"):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return INFINITY
+
+
+cdef int check_hashable(str rule, object value) except -1:
+    try:
+        hash(value)
+    except TypeError:
+        raise TypeError(f"{rule}, got {value!r}") from None
+    return 0

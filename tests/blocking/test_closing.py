@@ -285,6 +285,11 @@ def test_when_the_loop_dies_no_future_hangs() -> None:
 
 
 # ------------------------------------------------------------------------------------ construction
+def test_what_makes_the_loop_must_be_callable() -> None:
+    with pytest.raises(TypeError, match=r"^loop_factory must be a callable or None, got 3$"):
+        BlockingBatcher(double, loop_factory=3)  # type: ignore[call-overload]
+
+
 def test_options_belong_to_a_batcher_that_is_given() -> None:
     with pytest.raises(TypeError) as caught:
         BlockingBatcher(Batcher(double), max_batch_size=3)  # type: ignore[call-overload]

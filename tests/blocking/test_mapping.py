@@ -109,6 +109,18 @@ def test_a_source_is_read_ahead_by_a_batch_more_than_the_slots_hold_within_the_c
     assert source.threads == {threading.current_thread()}
 
 
+def test_with_a_key_a_source_is_read_ahead_by_the_whole_capacity(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    source = Watched()
+    with BlockingBatcher(tenfold, max_batch_size=1, capacity=20, key=lambda _: "a") as batcher:
+        results = batcher.map(source)
+        next(results)
+        assert source.read == 20
+        results.close()  # type: ignore[attr-defined]
+
+
 def test_results_that_are_ready_are_not_held_back_by_a_slow_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

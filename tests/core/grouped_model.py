@@ -288,12 +288,10 @@ class GroupedModel:
     def make_way(self, count: int) -> None:
         self.refuse_when_closed(count)
         too_many = min(self.unsettled + count - self.capacity, count)
-        if self.overflow == "wait" or self.unsettled + count <= self.capacity:
+        if self.overflow == "wait" or too_many <= 0:
             return
         could_go = sum(len(item.callers) for item in self.queue)
         self.refuse_if(self.overflow == "reject" or too_many > could_go, count)
-        if too_many == 0:
-            return
         while too_many > 0:
             item = self.queue.pop(0)
             too_many -= len(item.callers)

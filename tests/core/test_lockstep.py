@@ -372,6 +372,10 @@ class Lockstep(RuleBasedStateMachine):
                 assert flight.awaited == tuple(
                     place for place, item in enumerate(expected.places) if item in expected.here
                 )
+                assert flight.deadlines == [
+                    item.ticket.deadline if item in expected.here else None
+                    for item in expected.places
+                ]
                 assert (flight.size, flight.alive) == (len(expected.places), expected.alive)
                 assert flight.departed == expected.departed
                 assert flight.waits == [

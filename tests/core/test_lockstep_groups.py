@@ -397,6 +397,12 @@ class LockstepGroups(RuleBasedStateMachine):
                 assert flight.awaited == tuple(
                     place for place, item in enumerate(expected.places) if item in expected.here
                 )
+                assert flight.deadlines == [
+                    max(each.ticket.deadline for each in item.callers)
+                    if item in expected.here
+                    else None
+                    for item in expected.places
+                ]
                 assert (flight.size, flight.alive) == (len(expected.places), expected.alive)
                 assert flight.departed == expected.departed
                 assert flight.waits == [

@@ -204,6 +204,15 @@ def test_submit_nowait_refuses_what_would_wait(make_world: MakeWorld) -> None:
     assert world.lane.waiting == 1
 
 
+@pytest.mark.parametrize("overflow", ["reject", "drop_oldest"])
+def test_no_items_at_all_need_no_room(make_world: MakeWorld, overflow: str) -> None:
+    world = make_world(capacity=1, overflow=overflow)
+    for item in "ab":
+        world.front._submit_waiting(item)
+    assert outcome(world.front.submit_many([])) == []
+    assert world.counters() == {"submitted": 2}
+
+
 @pytest.mark.parametrize("overflow", ["wait", "reject", "drop_oldest"])
 def test_waiting_is_possible_whatever_overflow_says(make_world: MakeWorld, overflow: str) -> None:
     world = make_world(capacity=1, overflow=overflow)

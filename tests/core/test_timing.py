@@ -6,8 +6,11 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy
 import pytest
 
 from tests.core.world import World, own
@@ -168,6 +171,18 @@ def test_a_timeout_must_be_a_number(world: World, timeout: Any) -> None:
             submit("a", timeout=timeout)
         expected = f"timeout must be a number of seconds or None, got {timeout!r}"
         assert str(caught.value) == expected
+    assert world.counters() == {}
+
+
+@pytest.mark.parametrize("timeout", [Fraction(3, 2), Decimal("1.5"), numpy.float32(1.5), 1.5])
+def test_a_timeout_may_be_a_number_of_any_kind(world: World, timeout: Any) -> None:
+    for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
+        assert submit("a", timeout=timeout).deadline == 101.5
+
+
+def test_a_timeout_beyond_every_float_is_named(world: World) -> None:
+    with pytest.raises(ValueError, match=r"^timeout must be a finite number of seconds or None, "):
+        world.submit("a", timeout=10**400)
     assert world.counters() == {}
 
 

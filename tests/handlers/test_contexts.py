@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import math
 import sys
 from typing import Any
 
@@ -107,6 +108,41 @@ async def test_a_handler_may_ask_about_its_batch(in_thread: bool) -> None:
         "latency",
         (1.0, 0.75),
     )
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["async def", "def"])
+async def test_a_handler_may_ask_when_its_items_are_late(in_thread: bool) -> None:
+    seen = []
+
+    async def handler(items: list[int]) -> None:
+        seen.append(current_batch().deadlines)
+
+    def threaded(items: list[int]) -> None:
+        seen.append(current_batch().deadlines)
+
+    batcher: Batcher[int, None] = Batcher(threaded if in_thread else handler, timeout=5.0)
+    now = asyncio.get_running_loop().time()
+    await asyncio.gather(
+        batcher.submit(1), batcher.submit(2, timeout=1.0), batcher.submit(3, timeout=None)
+    )
+    assert seen == [(now + 5.0, now + 1.0, math.inf)]
+
+
+async def test_an_item_that_nobody_awaits_any_more_has_no_deadline() -> None:
+    seen = []
+    gone = asyncio.Event()
+
+    async def handler(items: list[int]) -> None:
+        await gone.wait()
+        seen.append(current_batch())
+
+    batcher: Batcher[int, None] = Batcher(handler)
+    first, second = batcher.submit(1), batcher.submit(2)
+    await turns()
+    first.cancel()
+    gone.set()
+    await second
+    assert (seen[0].deadlines, seen[0].abandoned) == ((None, math.inf), (0,))
 
 
 async def test_what_a_handler_calls_and_starts_may_ask_about_the_batch_too() -> None:
