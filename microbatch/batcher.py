@@ -71,7 +71,8 @@ class Batcher(Front[T_contra, R_co]):
     As an async context manager it is closed on the way out, and finishes what it has accepted,
     whether the body raised or not.
 
-    A handler that awaits a submission to its own batcher needs a second slot for it.
+    A handler that awaits a submission to its own batcher needs a second slot for it, and results
+    that are not ordered: it would wait for what has to wait for it.
     """
 
     if TYPE_CHECKING:

@@ -43,8 +43,10 @@ class Lateness:
                 self._cancel(flight)
         if callable(self._policy):
             for flight in (queued, in_flight):
-                if flight.size:
-                    self._ask(flight, asking(self._policy, flight.items))
+                # Handlers have been cancelled, and may have waited for others of these.
+                if flight.alive:
+                    late = flight.part(0, flight.size)
+                    self._ask(late, asking(self._policy, late.items))
         else:
             queued.fail(functools.partial(self._error, "while it was queued"))
             in_flight.fail(functools.partial(self._error, "while it was in flight"))

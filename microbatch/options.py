@@ -111,7 +111,8 @@ class Options:
     """At capacity: ``"wait"`` (admitted first come, first served), ``"reject"`` (CapacityError at
     once), ``"drop_oldest"`` (the oldest queued item fails with CapacityError)."""
     ordering: Ordering = "unordered"
-    """``"ordered"``: results are released in the order of submission."""
+    """``"ordered"``: results are released in the order of submission, those of each key for
+    themselves. Items that are submitted with a ``priority`` go by that first."""
     timeout: float | None = None
     """Longest from submission to result, in seconds: waiting for admission, queueing and handling
     together; None: no limit."""

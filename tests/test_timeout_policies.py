@@ -40,3 +40,26 @@ def test_an_exit_request_of_a_policy_goes_on_and_nobody_hangs(loop_kind: Any) ->
     with pytest.raises(SystemExit):
         loop_kind.run(main)
     assert [type(each) for each in results] == [HandlerCancelledError]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+async def test_a_policy_is_asked_only_for_those_who_still_wait(slots: int) -> None:
+    """The handler that is cancelled, for its item is late, waits for another late item."""
+
+    async def handler(items: list[int]) -> list[int]:
+        if items == [0]:
+            await batcher.submit(1)
+        await asyncio.sleep(10.0)
+        return items
+
+    def policy(items: list[int]) -> list[str]:
+        asked.append(items)
+        return ["late"] * len(items)
+
+    asked: list[list[int]] = []
+    batcher: Batcher[int, Any] = Batcher(
+        handler, timeout=1.0, timeout_policy=policy, max_concurrent_batches=slots
+    )
+    assert await batcher.submit(0) == "late"
+    assert asked == [[0]]
+    await batcher.drain()
