@@ -160,12 +160,14 @@ def test_what_was_queued_before_grouping_has_no_key(make_world: Callable[..., Wo
     assert take_next(world, anyway=True) == ["three"]
 
 
-def test_a_lane_is_grouped_once_and_before_its_first_item(world: World) -> None:
+def test_a_lane_is_grouped_once(world: World) -> None:
     world.submit("one")
-    for _ in range(2):
-        with pytest.raises(RuntimeError, match=r"once, and before its first item"):
-            world.lane.group()
-        world.front.submit("two", key="k")
+    world.lane.group(key=len)
+    with pytest.raises(RuntimeError, match=r"^a lane must be grouped only once$"):
+        world.lane.group()
+    world.submit("four", "two")
+    assert take_next(world, anyway=True) == ["one"]
+    assert take_next(world, anyway=True) == ["four"]
 
 
 def test_an_item_in_the_middle_of_whose_submission_grouping_begins(
