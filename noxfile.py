@@ -128,7 +128,9 @@ def bench(session: nox.Session) -> None:
     shutil.copytree(ROOT / "benchmarks", work / "benchmarks", dirs_exist_ok=True)
     with session.chdir(work):
         session.run("python", "-m", "benchmarks.floor")
+        session.run("python", "-m", "benchmarks.options")
         session.run("python", "-m", "benchmarks.latency")
+        session.run("python", "-m", "benchmarks.storm")
         for what in ("idle", "queued", "flat", "import"):
             session.run("python", "-m", "benchmarks.footprint", what)
         for core in CORES:
