@@ -64,16 +64,15 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
     # ---------------------------------------------------------------------------- for any thread
     def result(self, timeout: float | None = None) -> R:
         """Wait for the result, at most ``timeout`` seconds, as futures do."""
-        self.refuse_to_wait()
+        self._refuse_to_wait()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the failure, at most ``timeout`` seconds, as futures do."""
-        self.refuse_to_wait()
+        self._refuse_to_wait()
         return super().exception(timeout)
 
-    def refuse_to_wait(self) -> None:
-        """Raise where waiting for it would last for ever."""
+    def _refuse_to_wait(self) -> None:
         if not self.done():
             self._inbox.refuse_to_wait()
 
@@ -151,7 +150,8 @@ class Inbox:
         """Whether items are refused; errands go on."""
         self.ended = False
         """Whether errands are refused too, for the loop is about to be closed."""
-        self.loop: AbstractEventLoop | Gone = loop
+        self.loop: AbstractEventLoop | None = loop
+        """None in a process that was forked."""
         self._name = name
         self._entries: deque[Answer[Any]] = deque()
         self._signalled = False
@@ -174,7 +174,7 @@ class Inbox:
         self._signalled = True
         try:
             self._call()
-        except RuntimeError:  # the loop is closed
+        except RuntimeError:  # the loop is closed, or in another process
             self.lose()
         except BaseException:  # an interrupt, after which nobody would signal for the others
             self._signalled = False
@@ -183,22 +183,28 @@ class Inbox:
             raise
 
     def _call(self) -> None:
+        if self.loop is None:
+            raise RuntimeError("the loop runs in another process")
         # Without a context of its own it would keep the first caller's.
         self.loop.call_soon_threadsafe(self._run, context=Context())
 
     def refuse_to_wait(self) -> None:
         """Raise where waiting would last for ever: in the loop's own thread, or after a fork."""
-        if isinstance(self.loop, Gone):
+        if self.loop is None:
             raise self.closed_error()
         self.refuse_own_thread()
 
     def refuse_own_thread(self) -> None:
         """Raise RuntimeError in the loop's own thread."""
-        if asyncio._get_running_loop() is self.loop:
+        if self.loop is not None and asyncio._get_running_loop() is self.loop:
             raise RuntimeError(
                 f"batcher {self._name!r} runs on this very event loop, which a blocking call would "
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
+
+    def runs(self) -> bool:
+        """Tell whether the loop runs at this moment."""
+        return self.loop is not None and self.loop.is_running()
 
     def lose(self) -> None:
         """Fail whatever is not settled, for the loop is gone."""
@@ -212,7 +218,7 @@ class Inbox:
 
     def forget_loop(self) -> None:
         """Be in a process that was forked: the loop runs in the other one."""
-        self.loop, self._signalled, self._losing = Gone(), False, threading.RLock()
+        self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()
         self._watch = None
@@ -229,7 +235,7 @@ class Inbox:
 
     def watch(self) -> None:
         """Notice when the loop is closed by others."""
-        assert not isinstance(self.loop, Gone)
+        assert self.loop is not None
         self._watch = Watch(self.loop, self.lose)
 
     def unwatch(self) -> None:
@@ -245,18 +251,6 @@ class Inbox:
             answer.lose()
             work.cancel()
         return sum(answer.size for answer, _ in items)
-
-
-class Gone:
-    """Be an event loop that is closed."""
-
-    def call_soon_threadsafe(self, *_: Any, **__: Any) -> None:
-        """Raise RuntimeError, as closed loops do."""
-        raise RuntimeError("Event loop is closed")
-
-    def is_running(self) -> bool:
-        """Tell that it is not."""
-        return False
 
 
 class Watch:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, batched
-from microbatch.blocking import forget_threads
+from microbatch.bridge import forget_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -198,6 +198,21 @@ def test_one_that_is_attached_is_closed_in_a_forked_process() -> None:
     """) == "10 6 0"  # fmt: skip
 
 
+@forks
+def test_a_batcher_can_be_closed_in_a_forked_process() -> None:
+    assert run(FORK + """
+    made = Batcher(double_on_loop)
+    batcher = BlockingBatcher(made)
+    batcher.submit(1).result()
+
+    def work():
+        asyncio.run(asyncio.wait_for(made.aclose(), 10))
+        return 5
+
+    print(in_child(work), batcher.submit(3).result(10), batcher.close())
+    """) == "5 6 0"  # fmt: skip
+
+
 def test_it_costs_no_import_that_takes_time() -> None:
     assert run("""
         heavy = ("anyio.from_thread", "multiprocessing", "concurrent.futures.thread", "pickle",
