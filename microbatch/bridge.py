@@ -65,11 +65,8 @@ class Bridge:
     # ----------------------------------------------------------------------------------- posting
     def _attach(self, loop: AbstractEventLoop) -> None:
         """Use a loop that runs already."""
-        self._inbox = inbox = Inbox(loop, self.name)
-        if asyncio._get_running_loop() is loop:
-            inbox.watch()
-        else:
-            loop.call_soon_threadsafe(inbox.watch)
+        self._inbox = Inbox(loop, self.name)
+        self._inbox.watch()
 
     def _open(self) -> Inbox:
         """Start the thread, once."""

@@ -202,6 +202,11 @@ class Inbox:
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
 
+    def watch(self) -> None:
+        """Notice when the loop is closed by others, from now on."""
+        assert self.loop is not None
+        self._watch = Watch(self.loop, self.lose)
+
     def runs(self) -> bool:
         """Tell whether the loop runs at this moment."""
         return self.loop is not None and self.loop.is_running()
@@ -228,15 +233,12 @@ class Inbox:
         self._signalled = False
         try:
             for _ in range(len(self._entries)):  # who comes later has signalled again
-                self._entries.popleft().step()
+                with contextlib.suppress(IndexError):  # lost meanwhile
+                    answer = self._entries.popleft()
+                    answer.step()
         finally:
             if self._entries and not self._signalled:  # after an exit request
                 self._signal()
-
-    def watch(self) -> None:
-        """Notice when the loop is closed by others."""
-        assert self.loop is not None
-        self._watch = Watch(self.loop, self.lose)
 
     def unwatch(self) -> None:
         """Leave nothing behind on the loop."""
@@ -269,11 +271,17 @@ class Watch:
         self._finalizer.atexit = False
         self._timer: asyncio.TimerHandle | None = None
         self._sockets = socket.socketpair()
+        if asyncio._get_running_loop() is loop:
+            self._begin(never)
+        else:  # a loop that is closed before it comes to this forgets it, too
+            loop.call_soon_threadsafe(self._begin, never, context=Context())
+
+    def _begin(self, never: Callable[[], None]) -> None:
         try:
-            loop.add_reader(self._sockets[0], never)
+            self._loop.add_reader(self._sockets[0], never)
         except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
             self._close_sockets()
-            self._timer = weakref.proxy(loop.call_at(math.inf, never))
+            self._timer = weakref.proxy(self._loop.call_at(math.inf, never))
 
     def _tell(self) -> None:
         self._close_sockets()

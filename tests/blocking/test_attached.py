@@ -220,6 +220,18 @@ def test_a_callback_of_a_lost_future_may_submit_again() -> None:
     blocking.close()
 
 
+@pytest.mark.filterwarnings("ignore:an event loop was closed:ResourceWarning")
+def test_a_loop_that_is_closed_before_it_comes_to_anything_leaves_nobody_hanging(
+    loop_factory: Any,
+) -> None:
+    loop = (loop_factory or asyncio.new_event_loop)()
+    with BlockingBatcher.attached(made(), loop) as blocking:
+        future = blocking.submit(1)
+        loop.close()
+        gc.collect()
+        assert isinstance(future.exception(0), BatcherClosedError)
+
+
 def test_closing_on_a_loop_that_was_stopped_gives_up(loop_factory: Any) -> None:
     blockings: list[BlockingBatcher[int, int]] = []
     futures: list[Any] = []

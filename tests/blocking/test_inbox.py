@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from microbatch import Batcher, BlockingBatcher, HandlerCancelledError
+from microbatch import Batcher, BatcherClosedError, BlockingBatcher, HandlerCancelledError
 from microbatch.inbox import Answer, Inbox
 
 
@@ -72,6 +72,27 @@ def test_an_exit_request_while_items_are_begun_leaves_the_others_to_come() -> No
     for _ in range(3):
         loop.run_until_complete(asyncio.sleep(0))
     assert second.result(0) == 2
+    loop.close()
+
+
+def test_what_is_lost_while_the_loop_comes_to_it_is_left_alone() -> None:
+    loop = asyncio.new_event_loop()
+    complaints: list[Any] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    inbox = Inbox(loop, "name")
+
+    def lost() -> Any:
+        inbox.lose()  # as a thread does that closes and finds the loop at rest
+        return start_with(loop, 1)()
+
+    first, second = Answer[int](inbox, lost), Answer[int](inbox, start_with(loop, 2))
+    inbox.post(first)
+    inbox.post(second)
+    for _ in range(2):
+        loop.run_until_complete(asyncio.sleep(0))
+    assert first.result(0) == 1
+    assert isinstance(second.exception(0), BatcherClosedError)
+    assert complaints == []
     loop.close()
 
 

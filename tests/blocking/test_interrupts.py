@@ -89,6 +89,8 @@ def test_an_interrupt_while_the_loop_is_made_leaves_it_to_be_closed() -> None:
     def interrupted() -> Any:
         raise KeyboardInterrupt
 
-    with BlockingBatcher(double, loop_factory=interrupted) as batcher:
-        with pytest.raises(KeyboardInterrupt):
-            batcher.submit(1)
+    with (
+        BlockingBatcher(double, loop_factory=interrupted) as batcher,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        batcher.submit(1)
