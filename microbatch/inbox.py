@@ -186,7 +186,11 @@ class Inbox:
         if self.loop is None:
             raise RuntimeError("the loop runs in another process")
         # Without a context of its own it would keep the first caller's.
-        self.loop.call_soon_threadsafe(self._run, context=Context())
+        signal = Signal(self)
+        self.loop.call_soon_threadsafe(signal, context=Context())
+        signal.sent = True
+        if self.loop.is_closed():  # since the signal was let in, and it will forget it late
+            self.lose()
 
     def refuse_to_wait(self) -> None:
         """Raise where waiting would last for ever: in the loop's own thread, or after a fork."""
@@ -229,7 +233,8 @@ class Inbox:
         self._watch = None
 
     # ------------------------------------------------------------------------------- on the loop
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Take the steps of all that was posted."""
         self._signalled = False
         try:
             for _ in range(len(self._entries)):  # who comes later has signalled again
@@ -253,6 +258,23 @@ class Inbox:
             answer.lose()
             work.cancel()
         return sum(answer.size for answer, _ in items)
+
+
+class Signal:
+    """Call an inbox to its entries; a loop that is closed before it comes to this forgets it."""
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox: Inbox | None = inbox
+        self.sent = False
+
+    def __call__(self) -> None:
+        inbox, self._inbox = self._inbox, None
+        assert inbox is not None
+        inbox.run()
+
+    def __del__(self) -> None:
+        if self.sent and self._inbox is not None:
+            self._inbox.lose()
 
 
 class Watch:

@@ -46,6 +46,22 @@ def test_an_interrupted_signal_strands_nobody() -> None:
     loop.close()
 
 
+class Closing(asyncio.SelectorEventLoop):
+    """A loop that is closed while it is told of something."""
+
+    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+        self.close()
+        return args
+
+
+def test_a_loop_that_is_closed_while_it_is_told_leaves_nobody_hanging() -> None:
+    loop = Closing()
+    inbox = Inbox(loop, "name")
+    answer = Answer[int](inbox, start_with(loop, 1))
+    inbox.post(answer)
+    assert isinstance(answer.exception(0), BatcherClosedError)
+
+
 def test_an_interrupt_after_the_loop_was_closed_goes_on() -> None:
     loop = Interrupting()
     inbox = Inbox(loop, "name")
