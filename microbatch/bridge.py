@@ -65,8 +65,7 @@ class Bridge:
     # ----------------------------------------------------------------------------------- posting
     def _attach(self, loop: AbstractEventLoop) -> None:
         """Use a loop that runs already."""
-        self._inbox = Inbox(loop, self.name)
-        self._inbox.watch()
+        self._inbox = Inbox(loop, self.name, watched=True)
 
     def _open(self) -> Inbox:
         """Start the thread, once."""
@@ -252,7 +251,6 @@ def finish(
                 await batcher.drain()
             return given_up
         finally:
-            inbox.unwatch()
             if stop is not None:
                 stop()
 

@@ -106,11 +106,11 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             self._fail(individual(error))
             raise
         else:
-            self._inbox.pending[self] = work
+            self._inbox.keep(self, work)
             work.add_done_callback(self._settle)
 
     def _settle(self, work: Work[R]) -> None:
-        self._inbox.pending.pop(self, None)
+        self._inbox.let_go(self)
         if work.cancelled():  # unless the caller did it, the loop ends
             self._fail(self._inbox.closed_error())
         elif (error := work.exception()) is not None:
@@ -143,7 +143,7 @@ class Inbox:
     BatcherClosedError.
     """
 
-    def __init__(self, loop: AbstractEventLoop, name: str) -> None:
+    def __init__(self, loop: AbstractEventLoop, name: str, *, watched: bool = False) -> None:
         self.pending: dict[Answer[Any], Work[Any]] = {}
         """What is under way on the loop."""
         self.closed = False
@@ -156,7 +156,8 @@ class Inbox:
         self._entries: deque[Answer[Any]] = deque()
         self._signalled = False
         self._losing = threading.RLock()  # a future's callback may come back here
-        self._watch: Watch | None = None
+        self._watched = watched
+        self._watch = Watch(loop, self.lose) if watched else None
 
     def closed_error(self) -> BatcherClosedError:
         """Make the error of an item that is refused or lost."""
@@ -206,11 +207,6 @@ class Inbox:
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
 
-    def watch(self) -> None:
-        """Notice when the loop is closed by others, from now on."""
-        assert self.loop is not None
-        self._watch = Watch(self.loop, self.lose)
-
     def runs(self) -> bool:
         """Tell whether the loop runs at this moment."""
         return self.loop is not None and self.loop.is_running()
@@ -245,11 +241,18 @@ class Inbox:
             if self._entries and not self._signalled:  # after an exit request
                 self._signal()
 
-    def unwatch(self) -> None:
-        """Leave nothing behind on the loop."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.stop()
+    def keep(self, answer: Answer[Any], work: Work[Any]) -> None:
+        """Know what is under way, and notice when others close the loop under it."""
+        self.pending[answer] = work
+        if self._watched and self._watch is None and self.loop is not None:
+            self._watch = Watch(self.loop, self.lose)
+
+    def let_go(self, answer: Answer[Any]) -> None:
+        """Know that it has ended; after the last one nothing is left behind on the loop."""
+        self.pending.pop(answer, None)
+        if self.closed and not self.pending and self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""

@@ -364,7 +364,8 @@ async def test_after_a_fork_one_that_is_attached_is_closed() -> None:
     await asyncio.wrap_future(blocking.submit(1))
     inbox = blocking._inbox
     assert inbox is not None
-    inbox.unwatch()
+    assert inbox._watch is not None
+    inbox._watch.stop()
     after_fork(blocking)()
     assert isinstance(blocking.submit(2).exception(0), BatcherClosedError)
     assert blocking.close() == 0

@@ -95,6 +95,26 @@ def test_items_in_flight_when_a_loop_is_closed_under_them_fail() -> None:
     """).split() == ["2", *["BatcherClosedError"] * 3]  # fmt: skip
 
 
+@pytest.mark.parametrize("closes", [1, 2])
+def test_a_close_that_the_end_of_the_loop_cuts_off_is_told(closes: int) -> None:
+    assert run(f"""
+        import logging
+        logging.disable()
+        warnings.simplefilter("ignore")
+        async def attach():
+            blocking = BlockingBatcher.attached(for_ever)
+            blocking.submit(1)
+            closings = [blocking._begin_close(None) for _ in range({closes})]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return closings
+        loop = asyncio.new_event_loop()
+        closings = loop.run_until_complete(attach())
+        loop.close()
+        print(*{{type(each.exception(5)).__name__ for each in closings}})
+    """) == "BatcherClosedError"  # fmt: skip
+
+
 def test_the_end_of_asyncio_run_settles_the_futures_of_threads() -> None:
     assert run("""
         warnings.simplefilter("ignore")
