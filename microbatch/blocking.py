@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import os
-import sys
-import threading
-import warnings
-import weakref
 from asyncio import AbstractEventLoop
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from types import EllipsisType, TracebackType
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Generic,
-    Literal,
-    Self,
-    TypeAlias,
-    TypeVar,
-    Unpack,
-    overload,
-)
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from microbatch.batch import serving
-from microbatch.batcher import Answer as HandlerAnswer
-from microbatch.batcher import Batcher, Silence
-from microbatch.errands import Place, finish, loop_at, maker_of, wait_for
-from microbatch.errors import BatcherClosedError
-from microbatch.inbox import Answer, Inbox
-from microbatch.loopthread import LoopThread
-from microbatch.options import BatcherOptions, Ordering, one_of, plain_callable, seconds
+from microbatch.batcher import Answer, Batcher, Silence
+from microbatch.bridge import Bridge, LoopFactory
+from microbatch.options import BatcherOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from concurrent.futures import Future
+
+    from anyio.from_thread import BlockingPortal
 
     from microbatch.statistics import BatcherStatistics
 
@@ -49,10 +30,10 @@ R_co = TypeVar("R_co", covariant=True)
 
 Timeout: TypeAlias = float | EllipsisType | None
 Number: TypeAlias = float | EllipsisType
-LoopFactory: TypeAlias = Callable[[], AbstractEventLoop]
+Place: TypeAlias = "AbstractEventLoop | BlockingPortal | None"
 
 
-class BlockingBatcher(Generic[T_contra, R_co]):
+class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     """Group items that any number of threads submit, and hand them to one handler as lists.
 
     ``handler`` is a Batcher, a function that was decorated with ``@batched``, or a handler with the
@@ -85,7 +66,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
     @overload
     def __init__(
         self: BlockingBatcher[T, R],
-        handler: Callable[[list[T]], HandlerAnswer[R]],
+        handler: Callable[[list[T]], Answer[R]],
         *,
         loop_factory: LoopFactory | None = ...,
         **options: Unpack[BatcherOptions],
@@ -116,22 +97,8 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         loop_factory: LoopFactory | None = None,
         **options: Unpack[BatcherOptions],
     ) -> None:
-        self._closed = True  # until there is something to close
         plain_callable("loop_factory", loop_factory)
-        self._make = maker_of(handler, options)
-        self._owned = not isinstance(handler, Batcher)
-        self._use(self._make())
-        self._loop_factory = loop_factory
-        self._thread: LoopThread | None = None
-        self._inbox: Inbox | None = None
-        self._opening = threading.Lock()
-        self._closed = False
-        in_use.add(self)
-
-    def _use(self, batcher: Batcher[T_contra, R_co]) -> None:
-        self._batcher = batcher
-        self._submit: Callable[..., Any] = batcher.submit
-        self._submit_many: Callable[..., Any] = batcher.submit_many
+        super().__init__(maker_of(handler, options), not isinstance(handler, Batcher), loop_factory)
 
     @overload
     @classmethod
@@ -141,7 +108,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
     @classmethod
     def attached(
         cls,
-        handler: Callable[[list[T]], HandlerAnswer[R]],
+        handler: Callable[[list[T]], Answer[R]],
         where: Place = ...,
         **options: Unpack[BatcherOptions],
     ) -> BlockingBatcher[T, R]: ...
@@ -178,25 +145,13 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         """
         loop = loop_at(where)
         made: BlockingBatcher[Any, Any] = cls(handler, **options)
-        made._inbox = inbox = Inbox(loop, made.name)
-        if asyncio._get_running_loop() is loop:
-            inbox.watch()
-        else:
-            loop.call_soon_threadsafe(inbox.watch)
+        made._attach(loop)
         return made
 
     @property
     def batcher(self) -> Batcher[T_contra, R_co]:
         """The batcher that does the work."""
         return self._batcher
-
-    @property
-    def name(self) -> str:
-        """The name in errors and metrics: the batcher's."""
-        return self._batcher.name
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name!r}>"
 
     def statistics(self) -> BatcherStatistics:
         """Give a snapshot of what the batcher has done and holds, over all loops."""
@@ -223,7 +178,7 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         that submits on and on without waiting fills the memory; ``map`` does not.
         """
         own = {"timeout": timeout, "weight": weight, "key": key, "priority": priority}
-        return self._post(functools.partial(self._submit, item, **own))
+        return self._post(functools.partial(self._batcher.submit, item, **own))
 
     @overload
     def submit_many(
@@ -264,9 +219,8 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         """
         every = list(items)
         own = {"timeout": timeout, "key": key, "priority": priority}
-        start = functools.partial(
-            self._submit_many, every, return_exceptions=return_exceptions, **own
-        )
+        submit: Callable[..., object] = self._batcher.submit_many
+        start = functools.partial(submit, every, return_exceptions=return_exceptions, **own)
         return self._post(start, len(every) or 1)
 
     @overload
@@ -314,168 +268,36 @@ class BlockingBatcher(Generic[T_contra, R_co]):
         return mapped.outcomes()
 
     def _submit_waiting(self, item: T_contra) -> Future[R_co]:
-        answer = self._post(functools.partial(self._batcher._submit_waiting, item))
-        answer.refuse_to_wait()
-        return answer
+        self._refuse_own_thread()
+        return self._post(functools.partial(self._batcher._submit_waiting, item))
 
-    def _post(self, start: Callable[[], Any], size: int = 1) -> Answer[Any]:
-        inbox = self._inbox
-        if inbox is None or self._closed:
-            inbox = self._open()
-        answer: Answer[Any] = Answer(inbox, start, size)
-        inbox.post(answer)
-        return answer
 
-    def _open(self) -> Inbox:
-        """Start the thread, once."""
-        with self._opening:
-            if self._closed:
-                raise BatcherClosedError(f"batcher {self.name!r} is closed")
-            if self._inbox is None:
-                self._thread = LoopThread(self.name, self._loop_factory)
-                self._inbox = self._thread.start()
-            return self._inbox
+def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any, Any]]:
+    """Give what gives the batcher: the one that is given, or each time a new one of a handler."""
+    if not isinstance(handler, Batcher):
+        return functools.partial(Batcher, handler, **options)
+    given: Batcher[Any, Any] = handler  # pyright: ignore[reportUnknownVariableType]
+    if options:
+        raise TypeError(
+            f"options must be given to the batcher itself, {given.name!r}, got {', '.join(options)}"
+        )
+    given.statistics()  # a method without its instance says so
+    return lambda: given
 
-    # ------------------------------------------------------------------------- flush, drain, close
-    def flush(self) -> None:
-        """Have what was submitted so far dispatched as slots become free, and return at once."""
 
-        async def flush() -> None:
-            self._batcher.flush()
-
-        if self._has_begun():
-            self._run(flush)
-
-    def drain(self) -> None:
-        """Return when nothing is unsettled and no handler runs on the loop.
-
-        What is queued, or comes meanwhile, does not wait for companions. Raises BatcherClosedError
-        after closing, and RuntimeError in the handler, which would wait for itself.
-        """
-        self._refuse_own_handler()
-        if self._has_begun():
-            wait_for(self._run(self._batcher.drain))
-
-    def _has_begun(self) -> bool:
-        """Tell whether there can be anything on the loop, or was."""
-        return self._closed or self._inbox is not None
-
-    def _run(self, function: Callable[[], Coroutine[Any, Any, R]]) -> Answer[R]:
-        """Run a coroutine function on the loop, after all that was submitted before."""
-        return self._post(lambda: asyncio.create_task(function()), 0)
-
-    def _refuse_own_handler(self) -> None:
-        served, inbox = serving.get(None), self._inbox
-        if served is None or inbox is None or served.name != self.name:
-            return
-        task = served.flight.task
-        if isinstance(task, asyncio.Task) and task.get_loop() is inbox.loop:
-            raise RuntimeError(
-                f"batcher {self.name!r} must not be drained or closed by its own handler, "
-                "for which it would wait"
-            )
-
-    def close(self, timeout: float | None = None) -> int:
-        """Refuse new items, finish the accepted ones, and answer how many were given up.
-
-        Without ``timeout`` none is given up. After ``timeout`` seconds the rest fail with
-        BatcherClosedError, their handlers are cancelled, and this returns once these have ended.
-        (On a loop that it is attached to, it does not wait for handlers of a batcher that it was
-        given.) Closing again waits for the same end. Raises RuntimeError in the handler, and in the
-        loop's own thread: see aclose().
-        """
-        if timeout is not None:
-            timeout = seconds("timeout", timeout, least=0.0)
-        self._refuse_own_handler()
-        if self._inbox is not None:
-            self._inbox.refuse_own_thread()
-        closing, thread = self._begin_close(timeout), self._thread
+def loop_at(where: Place) -> AbstractEventLoop:
+    """Give the loop that is meant."""
+    if where is None:
         try:
-            return 0 if closing is None else closing.result()
-        except BatcherClosedError:  # the loop has ended before
-            return 0
-        finally:
-            if thread is not None:
-                thread.join()
-
-    async def aclose(self, timeout: float | None = None) -> int:
-        """Do as close() from a coroutine, on this loop or another.
-
-        Cancelled, it leaves it closed, and the accepted items still finish.
-        """
-        if timeout is not None:
-            timeout = seconds("timeout", timeout, least=0.0)
-        self._refuse_own_handler()
-        closing, thread = self._begin_close(timeout), self._thread
-        given_up = 0
-        if closing is not None:
-            with contextlib.suppress(BatcherClosedError):
-                given_up = await asyncio.shield(asyncio.wrap_future(closing))
-        if thread is not None:
-            await asyncio.to_thread(thread.join)
-        return given_up
-
-    def _begin_close(self, timeout: float | None) -> Answer[int] | None:
-        with self._opening:
-            self._closed = True
-            inbox = self._inbox
-        if inbox is None:
-            return None
-        stop = None if self._thread is None else self._thread.stop
-        start = functools.partial(finish, self._batcher, self._owned, inbox, timeout, stop)
-        closing = Answer(inbox, start, size=0)
-        inbox.post(closing)
-        if not inbox.loop.is_running():  # and may never again
-            inbox.lose()
-        return closing
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def __del__(self) -> None:
-        if self._closed or self._inbox is None or sys.is_finalizing():
-            return
-        if self._thread is not None:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        self._begin_close(None)
-
-    def forget_thread(self) -> None:
-        """Be in a process that was forked."""
-        self._opening = threading.Lock()
-        if self._inbox is not None:
-            self._inbox.forget_loop()
-        if self._thread is not None:
-            self._thread = self._inbox = None
-            self._use(self._make())
-
-
-in_use: weakref.WeakSet[BlockingBatcher[Any, Any]] = weakref.WeakSet()
-
-
-def forget_threads() -> None:
-    """Know, in a process that was forked, that no thread came along."""
-    for each in list(in_use):
-        each.forget_thread()
-
-
-with contextlib.suppress(AttributeError):  # where nothing can fork
-    os.register_at_fork(after_in_child=forget_threads)
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "attached() must be given an event loop or a portal where no event loop runs"
+            ) from None
+    if isinstance(where, AbstractEventLoop):
+        return where
+    call: Callable[..., Any] | None = getattr(where, "call", None)
+    if call is None:
+        raise TypeError(f"where must be an event loop, a BlockingPortal or None, got {where!r}")
+    loop: AbstractEventLoop = call(asyncio.get_running_loop)
+    return loop

@@ -6,6 +6,7 @@ taken first, and only then the batch, so batches form as late and as full as the
 
 import asyncio
 import functools
+import os
 import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -44,6 +45,7 @@ class Dispatcher:
         hold: Callable[[], object] | None,
     ) -> None:
         self.loop = loop
+        self._process = os.getpid()
         self.batched = 0
         self.batches: Counter[str] = Counter()
         self._make_task: Callable[..., asyncio.Task[Any]] = loop.create_task
@@ -335,6 +337,10 @@ class Dispatcher:
             await self.drain()
         self._timer.close()
         return abandoned
+
+    def loop_runs(self) -> bool:
+        """Tell whether the loop runs, and not in a process that this one was forked from."""
+        return self.loop.is_running() and self._process == os.getpid()
 
     def begin_close(self) -> None:
         """Refuse new items; what is queued waits for no companions any more."""

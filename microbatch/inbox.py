@@ -64,16 +64,15 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
     # ---------------------------------------------------------------------------- for any thread
     def result(self, timeout: float | None = None) -> R:
         """Wait for the result, at most ``timeout`` seconds, as futures do."""
-        self.refuse_to_wait()
+        self._refuse_to_wait()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the failure, at most ``timeout`` seconds, as futures do."""
-        self.refuse_to_wait()
+        self._refuse_to_wait()
         return super().exception(timeout)
 
-    def refuse_to_wait(self) -> None:
-        """Raise where waiting for it would last for ever."""
+    def _refuse_to_wait(self) -> None:
         if not self.done():
             self._inbox.refuse_to_wait()
 
@@ -107,11 +106,11 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             self._fail(individual(error))
             raise
         else:
-            self._inbox.pending[self] = work
+            self._inbox.keep(self, work)
             work.add_done_callback(self._settle)
 
     def _settle(self, work: Work[R]) -> None:
-        self._inbox.pending.pop(self, None)
+        self._inbox.let_go(self)
         if work.cancelled():  # unless the caller did it, the loop ends
             self._fail(self._inbox.closed_error())
         elif (error := work.exception()) is not None:
@@ -144,19 +143,21 @@ class Inbox:
     BatcherClosedError.
     """
 
-    def __init__(self, loop: AbstractEventLoop, name: str) -> None:
+    def __init__(self, loop: AbstractEventLoop, name: str, *, watched: bool = False) -> None:
         self.pending: dict[Answer[Any], Work[Any]] = {}
         """What is under way on the loop."""
         self.closed = False
         """Whether items are refused; errands go on."""
         self.ended = False
         """Whether errands are refused too, for the loop is about to be closed."""
-        self.loop: AbstractEventLoop | Gone = loop
+        self.loop: AbstractEventLoop | None = loop
+        """None in a process that was forked."""
         self._name = name
         self._entries: deque[Answer[Any]] = deque()
         self._signalled = False
         self._losing = threading.RLock()  # a future's callback may come back here
-        self._watch: Watch | None = None
+        self._watched = watched
+        self._watch = Watch(loop, self.lose) if watched else None
 
     def closed_error(self) -> BatcherClosedError:
         """Make the error of an item that is refused or lost."""
@@ -174,7 +175,7 @@ class Inbox:
         self._signalled = True
         try:
             self._call()
-        except RuntimeError:  # the loop is closed
+        except RuntimeError:  # the loop is closed, or in another process
             self.lose()
         except BaseException:  # an interrupt, after which nobody would signal for the others
             self._signalled = False
@@ -183,22 +184,32 @@ class Inbox:
             raise
 
     def _call(self) -> None:
+        if self.loop is None:
+            raise RuntimeError("the loop runs in another process")
         # Without a context of its own it would keep the first caller's.
-        self.loop.call_soon_threadsafe(self._run, context=Context())
+        signal = Signal(self)
+        self.loop.call_soon_threadsafe(signal, context=Context())
+        signal.sent = True
+        if self.loop.is_closed():  # since the signal was let in, and it will forget it late
+            self.lose()
 
     def refuse_to_wait(self) -> None:
         """Raise where waiting would last for ever: in the loop's own thread, or after a fork."""
-        if isinstance(self.loop, Gone):
+        if self.loop is None:
             raise self.closed_error()
         self.refuse_own_thread()
 
     def refuse_own_thread(self) -> None:
         """Raise RuntimeError in the loop's own thread."""
-        if asyncio._get_running_loop() is self.loop:
+        if self.loop is not None and asyncio._get_running_loop() is self.loop:
             raise RuntimeError(
                 f"batcher {self._name!r} runs on this very event loop, which a blocking call would "
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
+
+    def runs(self) -> bool:
+        """Tell whether the loop runs at this moment."""
+        return self.loop is not None and self.loop.is_running()
 
     def lose(self) -> None:
         """Fail whatever is not settled, for the loop is gone."""
@@ -212,31 +223,36 @@ class Inbox:
 
     def forget_loop(self) -> None:
         """Be in a process that was forked: the loop runs in the other one."""
-        self.loop, self._signalled, self._losing = Gone(), False, threading.RLock()
+        self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()
         self._watch = None
 
     # ------------------------------------------------------------------------------- on the loop
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Take the steps of all that was posted."""
         self._signalled = False
         try:
             for _ in range(len(self._entries)):  # who comes later has signalled again
-                self._entries.popleft().step()
+                with contextlib.suppress(IndexError):  # lost meanwhile
+                    answer = self._entries.popleft()
+                    answer.step()
         finally:
             if self._entries and not self._signalled:  # after an exit request
                 self._signal()
 
-    def watch(self) -> None:
-        """Notice when the loop is closed by others."""
-        assert not isinstance(self.loop, Gone)
-        self._watch = Watch(self.loop, self.lose)
+    def keep(self, answer: Answer[Any], work: Work[Any]) -> None:
+        """Know what is under way, and notice when others close the loop under it."""
+        self.pending[answer] = work
+        if self._watched and self._watch is None and self.loop is not None:
+            self._watch = Watch(self.loop, self.lose)
 
-    def unwatch(self) -> None:
-        """Leave nothing behind on the loop."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            watch.stop()
+    def let_go(self, answer: Answer[Any]) -> None:
+        """Know that it has ended; after the last one nothing is left behind on the loop."""
+        self.pending.pop(answer, None)
+        if self.closed and not self.pending and self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""
@@ -247,16 +263,21 @@ class Inbox:
         return sum(answer.size for answer, _ in items)
 
 
-class Gone:
-    """Be an event loop that is closed."""
+class Signal:
+    """Call an inbox to its entries; a loop that is closed before it comes to this forgets it."""
 
-    def call_soon_threadsafe(self, *_: Any, **__: Any) -> None:
-        """Raise RuntimeError, as closed loops do."""
-        raise RuntimeError("Event loop is closed")
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox: Inbox | None = inbox
+        self.sent = False
 
-    def is_running(self) -> bool:
-        """Tell that it is not."""
-        return False
+    def __call__(self) -> None:
+        inbox, self._inbox = self._inbox, None
+        assert inbox is not None
+        inbox.run()
+
+    def __del__(self) -> None:
+        if self.sent and self._inbox is not None:
+            self._inbox.lose()
 
 
 class Watch:
@@ -275,11 +296,17 @@ class Watch:
         self._finalizer.atexit = False
         self._timer: asyncio.TimerHandle | None = None
         self._sockets = socket.socketpair()
+        if asyncio._get_running_loop() is loop:
+            self._begin(never)
+        else:  # a loop that is closed before it comes to this forgets it, too
+            loop.call_soon_threadsafe(self._begin, never, context=Context())
+
+    def _begin(self, never: Callable[[], None]) -> None:
         try:
-            loop.add_reader(self._sockets[0], never)
+            self._loop.add_reader(self._sockets[0], never)
         except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
             self._close_sockets()
-            self._timer = weakref.proxy(loop.call_at(math.inf, never))
+            self._timer = weakref.proxy(self._loop.call_at(math.inf, never))
 
     def _tell(self) -> None:
         self._close_sockets()

@@ -92,7 +92,7 @@ class Lanes(Router):
             *(
                 each.aclose(timeout) if each.loop is here else close_elsewhere(each, timeout)
                 for each in dispatchers
-                if each.loop.is_running()
+                if each.loop_runs()
             )
         )
         return sum(abandoned)

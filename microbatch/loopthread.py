@@ -1,7 +1,6 @@
 """Run an event loop in a thread of its own."""
 
 import asyncio
-import concurrent.futures
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
@@ -15,21 +14,24 @@ class LoopThread:
     """Be a thread that runs an event loop until it is told to stop.
 
     It is a daemon, and so are the worker threads that its loop starts: a program that ends does not
-    wait for them.
+    wait for them. The loop can be sent calls before it runs.
     """
 
     def __init__(
         self, name: str, loop_factory: Callable[[], AbstractEventLoop] | None = None
     ) -> None:
-        self._name = name
-        self._loop_factory = loop_factory
-        self._ready: concurrent.futures.Future[Inbox] = concurrent.futures.Future()
+        self._loop = (loop_factory or asyncio.new_event_loop)()
+        self._stopped = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name=f"microbatch {name}", daemon=True)
+        self.inbox = Inbox(self._loop, name)
 
-    def start(self) -> Inbox:
-        """Give the way to the loop once it runs; raises what kept it from running."""
-        self._thread.start()
-        return self._ready.result()
+    def start(self) -> None:
+        """Have the loop run; when that is interrupted, it ends."""
+        try:
+            self._thread.start()
+        except BaseException:
+            self._loop.call_soon_threadsafe(self.stop)
+            raise
 
     def join(self) -> None:
         """Wait until the thread has ended."""
@@ -37,27 +39,19 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=self._loop_factory) as runner:
-                inbox = Inbox(runner.get_loop(), self._name)
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 try:
-                    runner.run(self._main(inbox))
+                    runner.run(self._main())
                 finally:  # what an exit request leaves to do is done in vain
-                    inbox.ended = True
-        except BaseException as error:
-            if self._ready.done():
-                raise
-            self._ready.set_exception(error)
+                    self.inbox.ended = True
         finally:
-            if self._ready.exception() is None:
-                self._ready.result().lose()
+            self.inbox.lose()
 
-    async def _main(self, inbox: Inbox) -> None:
-        self._stopped = asyncio.Event()
-        self._ready.set_result(inbox)
+    async def _main(self) -> None:
         try:
             await self._stopped.wait()
         finally:
-            inbox.give_up()
+            self.inbox.give_up()
 
     def stop(self) -> None:
         """Have the loop end; called on the loop."""

@@ -109,7 +109,8 @@ class InOrder(Generic[R]):
         return bool(self._futures) and self._futures[0].done()
 
     def next(self) -> Future[R]:
-        """Give the next one, done or not."""
+        """Wait for the next one, and give it."""
+        self._futures[0].exception()
         return self._futures.popleft()
 
 
@@ -128,5 +129,5 @@ class AsDone(Generic[R]):
         return not self._done.empty()
 
     def next(self) -> Future[R]:
-        """Wait for the next one that is done, and give it."""
+        """Wait for one that is done, and give it."""
         return self._done.get()

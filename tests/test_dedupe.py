@@ -235,3 +235,25 @@ def test_every_caller_gets_its_own_answer_or_its_cancellation(
         assert (end.queued, end.joined, end.in_flight) == (0, 0, 0)
 
     run(main)
+
+
+class Touchy:
+    """Compares itself with nobody, and yet can be hashed."""
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("not comparable")
+
+
+@pytest.mark.parametrize("name", ["key", "dedupe"])
+async def test_what_comparing_raises_comes_out_of_submit(name: str) -> None:
+    batcher: Batcher[Touchy, Touchy] = Batcher(
+        RecordingHandler(), max_latency=1.0, **{name: lambda item: item}
+    )
+    first = batcher.submit(Touchy())
+    with pytest.raises(TypeError, match=r"^not comparable$"):
+        batcher.submit(Touchy())
+    await first
+    assert batcher.statistics().submitted == 1

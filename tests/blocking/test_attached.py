@@ -220,6 +220,31 @@ def test_a_callback_of_a_lost_future_may_submit_again() -> None:
     blocking.close()
 
 
+@pytest.mark.filterwarnings("ignore:an event loop was closed:ResourceWarning")
+def test_a_loop_that_is_closed_before_it_comes_to_anything_leaves_nobody_hanging(
+    loop_factory: Any,
+) -> None:
+    loop = (loop_factory or asyncio.new_event_loop)()
+    with BlockingBatcher.attached(made(), loop) as blocking:
+        future = blocking.submit(1)
+        loop.close()
+        gc.collect()
+        assert isinstance(future.exception(0), BatcherClosedError)
+
+
+def test_what_comes_after_the_close_and_before_the_end_of_the_loop_is_told(
+    loop_factory: Any,
+) -> None:
+    loop = (loop_factory or asyncio.new_event_loop)()
+    blocking = loop.run_until_complete(attached(made()))
+    loop.run_until_complete(blocking.aclose())
+    blocking._closed = False  # as a thread saw it that was slower
+    future = blocking.submit(1)
+    loop.close()
+    assert isinstance(future.exception(0), BatcherClosedError)
+    blocking._closed = True
+
+
 def test_closing_on_a_loop_that_was_stopped_gives_up(loop_factory: Any) -> None:
     blockings: list[BlockingBatcher[int, int]] = []
     futures: list[Any] = []

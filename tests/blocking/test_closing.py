@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, batched
-from microbatch.blocking import forget_threads
+from microbatch.bridge import forget_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -369,7 +369,8 @@ async def test_after_a_fork_one_that_is_attached_is_closed() -> None:
     await asyncio.wrap_future(blocking.submit(1))
     inbox = blocking._inbox
     assert inbox is not None
-    inbox.unwatch()
+    assert inbox._watch is not None
+    inbox._watch.stop()
     after_fork(blocking)()
     assert isinstance(blocking.submit(2).exception(0), BatcherClosedError)
     assert blocking.close() == 0

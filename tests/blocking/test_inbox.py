@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from microbatch import Batcher, BlockingBatcher, HandlerCancelledError
+from microbatch import Batcher, BatcherClosedError, BlockingBatcher, HandlerCancelledError
 from microbatch.inbox import Answer, Inbox
 
 
@@ -46,6 +46,22 @@ def test_an_interrupted_signal_strands_nobody() -> None:
     loop.close()
 
 
+class Closing(asyncio.SelectorEventLoop):
+    """A loop that is closed while it is told of something."""
+
+    def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> Any:
+        self.close()
+        return args
+
+
+def test_a_loop_that_is_closed_while_it_is_told_leaves_nobody_hanging() -> None:
+    loop = Closing()
+    inbox = Inbox(loop, "name")
+    answer = Answer[int](inbox, start_with(loop, 1))
+    inbox.post(answer)
+    assert isinstance(answer.exception(0), BatcherClosedError)
+
+
 def test_an_interrupt_after_the_loop_was_closed_goes_on() -> None:
     loop = Interrupting()
     inbox = Inbox(loop, "name")
@@ -72,6 +88,27 @@ def test_an_exit_request_while_items_are_begun_leaves_the_others_to_come() -> No
     for _ in range(3):
         loop.run_until_complete(asyncio.sleep(0))
     assert second.result(0) == 2
+    loop.close()
+
+
+def test_what_is_lost_while_the_loop_comes_to_it_is_left_alone() -> None:
+    loop = asyncio.new_event_loop()
+    complaints: list[Any] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    inbox = Inbox(loop, "name")
+
+    def lost() -> Any:
+        inbox.lose()  # as a thread does that closes and finds the loop at rest
+        return start_with(loop, 1)()
+
+    first, second = Answer[int](inbox, lost), Answer[int](inbox, start_with(loop, 2))
+    inbox.post(first)
+    inbox.post(second)
+    for _ in range(2):
+        loop.run_until_complete(asyncio.sleep(0))
+    assert first.result(0) == 1
+    assert isinstance(second.exception(0), BatcherClosedError)
+    assert complaints == []
     loop.close()
 
 

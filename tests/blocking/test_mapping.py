@@ -252,6 +252,27 @@ def test_giving_up_cancels_what_is_outstanding(
         assert now.cancelled == now.submitted - 1  # those that came to the loop before
 
 
+@pytest.mark.parametrize("ordering", ["ordered", "unordered"])
+def test_a_map_that_is_refused_in_the_loops_own_thread_submits_nothing(ordering: Any) -> None:
+    entered, refused = threading.Event(), threading.Event()
+
+    def use(_: object) -> None:
+        with pytest.raises(RuntimeError, match="runs on this very event loop"):
+            list(batcher.map([2, 3], ordering=ordering))
+        refused.set()
+
+    async def held(items: list[int]) -> list[int]:
+        assert entered.wait(10)
+        return items
+
+    with BlockingBatcher(held) as batcher:
+        batcher.submit(1).add_done_callback(use)
+        entered.set()
+        assert refused.wait(10)
+        batcher.drain()
+        assert batcher.statistics().submitted == 1
+
+
 def test_a_map_that_never_started_costs_nothing() -> None:
     batcher = BlockingBatcher(tenfold)
     batcher.map(range(3))

@@ -95,6 +95,26 @@ def test_items_in_flight_when_a_loop_is_closed_under_them_fail() -> None:
     """).split() == ["2", *["BatcherClosedError"] * 3]  # fmt: skip
 
 
+@pytest.mark.parametrize("closes", [1, 2])
+def test_a_close_that_the_end_of_the_loop_cuts_off_is_told(closes: int) -> None:
+    assert run(f"""
+        import logging
+        logging.disable()
+        warnings.simplefilter("ignore")
+        async def attach():
+            blocking = BlockingBatcher.attached(for_ever)
+            blocking.submit(1)
+            closings = [blocking._begin_close(None) for _ in range({closes})]
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return closings
+        loop = asyncio.new_event_loop()
+        closings = loop.run_until_complete(attach())
+        loop.close()
+        print(*{{type(each.exception(5)).__name__ for each in closings}})
+    """) == "BatcherClosedError"  # fmt: skip
+
+
 def test_the_end_of_asyncio_run_settles_the_futures_of_threads() -> None:
     assert run("""
         warnings.simplefilter("ignore")
@@ -196,6 +216,21 @@ def test_one_that_is_attached_is_closed_in_a_forked_process() -> None:
 
         print(in_child(work), batcher.submit(3).result(10), batcher.close())
     """) == "10 6 0"  # fmt: skip
+
+
+@forks
+def test_a_batcher_can_be_closed_in_a_forked_process() -> None:
+    assert run(FORK + """
+    made = Batcher(double_on_loop)
+    batcher = BlockingBatcher(made)
+    batcher.submit(1).result()
+
+    def work():
+        asyncio.run(asyncio.wait_for(made.aclose(), 10))
+        return 5
+
+    print(in_child(work), batcher.submit(3).result(10), batcher.close())
+    """) == "5 6 0"  # fmt: skip
 
 
 def test_it_costs_no_import_that_takes_time() -> None:

@@ -384,3 +384,18 @@ async def test_streams_have_keys_weights_and_priorities_too() -> None:
     spelled = [[letter async for letter in stream] for stream in streams]
     assert list(map("".join, spelled)) == ["ab", "urgent", "cd", "ef", "gh"]
     assert calls == [["urgent"], ["gh"], ["ab", "cd"], ["ef"]]
+
+
+async def test_a_key_alone_is_enough_for_streams() -> None:
+    async def spell(words: list[str]) -> AsyncIterator[list[Any]]:
+        assert len({word[0] for word in words}) == 1
+        for letters in zip(*words, strict=True):
+            yield list(letters)
+
+    batcher: Batcher[str, list[str]] = Batcher(spell, stream=True, key=lambda word: word[0])
+    streams = [batcher.stream(word) for word in ("ab", "cd", "ae")]
+    assert ["".join([letter async for letter in stream]) for stream in streams] == [
+        "ab",
+        "cd",
+        "ae",
+    ]

@@ -1,0 +1,278 @@
+"""Bring calls from any thread to a batcher on its event loop: open the way, and close it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import sys
+import threading
+import warnings
+import weakref
+from asyncio import AbstractEventLoop
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
+
+from microbatch.batch import serving
+from microbatch.errors import BatcherClosedError
+from microbatch.inbox import Answer, Inbox
+from microbatch.loopthread import LoopThread
+from microbatch.options import seconds
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from microbatch.batcher import Batcher
+
+__all__ = ["Bridge", "LoopFactory"]
+
+R = TypeVar("R")
+
+LoopFactory: TypeAlias = Callable[[], AbstractEventLoop]
+
+
+class Bridge:
+    """Be what a BlockingBatcher is besides submitting: its thread and inbox, drained and closed."""
+
+    _closed = True  # until there is something to close
+
+    def __init__(
+        self,
+        make: Callable[[], Batcher[Any, Any]],
+        owned: bool,
+        loop_factory: LoopFactory | None,
+    ) -> None:
+        self._make = make
+        self._owned = owned
+        self._batcher = make()
+        self._loop_factory = loop_factory
+        self._thread: LoopThread | None = None
+        self._inbox: Inbox | None = None
+        self._opening = threading.Lock()
+        self._closed = False
+        in_use.add(self)
+
+    @property
+    def name(self) -> str:
+        """The name in errors and metrics: the batcher's."""
+        return self._batcher.name
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    # ----------------------------------------------------------------------------------- posting
+    def _attach(self, loop: AbstractEventLoop) -> None:
+        """Use a loop that runs already."""
+        self._inbox = Inbox(loop, self.name, watched=True)
+
+    def _open(self) -> Inbox:
+        """Start the thread, once."""
+        with self._opening:
+            if self._closed:
+                raise BatcherClosedError(f"batcher {self.name!r} is closed")
+            if self._inbox is None:
+                thread = LoopThread(self.name, self._loop_factory)
+                thread.start()
+                self._thread, self._inbox = thread, thread.inbox
+            return self._inbox
+
+    def _post(self, start: Callable[[], Any], size: int = 1) -> Answer[Any]:
+        """Have items submitted on the loop, or an errand done, which has no size."""
+        inbox = self._inbox
+        if inbox is None or self._closed:
+            inbox = self._open()
+        if size and self._batcher.options.capture_context:
+            start = functools.partial(copy_context().run, start)
+        answer: Answer[Any] = Answer(inbox, start, size)
+        inbox.post(answer)
+        return answer
+
+    def _run(self, function: Callable[[], Coroutine[Any, Any, R]]) -> Answer[R]:
+        """Run a coroutine function on the loop, after all that was submitted before."""
+        return self._post(lambda: asyncio.create_task(function()), 0)
+
+    # ------------------------------------------------------------------------- flush, drain, close
+    def flush(self) -> None:
+        """Have what was submitted so far dispatched as slots become free, and return at once."""
+
+        async def flush() -> None:
+            self._batcher.flush()
+
+        if self._has_begun():
+            self._run(flush)
+
+    def drain(self) -> None:
+        """Return when nothing is unsettled and no handler runs on the loop.
+
+        What is queued, or comes meanwhile, does not wait for companions. Raises BatcherClosedError
+        after closing, and RuntimeError in the handler, which would wait for itself.
+        """
+        self._refuse_own_handler()
+        if self._has_begun():
+            drained = self._run(self._batcher.drain)
+            try:
+                drained.result()
+            finally:  # an interrupted wait takes it back
+                drained.cancel()
+
+    def close(self, timeout: float | None = None) -> int:
+        """Refuse new items, finish the accepted ones, and answer how many were given up.
+
+        Without ``timeout`` none is given up. After ``timeout`` seconds the rest fail with
+        BatcherClosedError, their handlers are cancelled, and this returns once these have ended.
+        (On a loop that it is attached to, it does not wait for handlers of a batcher that it was
+        given.) Closing again waits for the same end. Interrupted, it leaves it closed, and the
+        accepted items still finish. Raises RuntimeError in the handler, and in the loop's own
+        thread: see aclose().
+        """
+        timeout = self._checked(timeout)
+        self._refuse_own_thread()
+        closing, given_up = self._begin_close(timeout), 0
+        if closing is not None:
+            with contextlib.suppress(BatcherClosedError):  # the loop has ended before
+                given_up = closing.result()
+        if self._thread is not None:
+            self._thread.join()
+        return given_up
+
+    async def aclose(self, timeout: float | None = None) -> int:
+        """Do as close() from a coroutine, on this loop or another.
+
+        Cancelled, it leaves it closed, and the accepted items still finish.
+        """
+        timeout = self._checked(timeout)
+        closing, given_up = self._begin_close(timeout), 0
+        if closing is not None:
+            with contextlib.suppress(BatcherClosedError):
+                given_up = await asyncio.shield(asyncio.wrap_future(closing))
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+        return given_up
+
+    def _has_begun(self) -> bool:
+        """Tell whether there can be anything on the loop, or was."""
+        return self._closed or self._inbox is not None
+
+    def _checked(self, timeout: float | None) -> float | None:
+        """Give the timeout of a close that may be."""
+        self._refuse_own_handler()
+        return None if timeout is None else seconds("timeout", timeout, least=0.0)
+
+    def _refuse_own_thread(self) -> None:
+        if self._inbox is not None:
+            self._inbox.refuse_own_thread()
+
+    def _refuse_own_handler(self) -> None:
+        served, inbox = serving.get(None), self._inbox
+        if served is None or inbox is None or served.name != self.name:
+            return
+        task = served.flight.task
+        if isinstance(task, asyncio.Task) and task.get_loop() is inbox.loop:
+            raise RuntimeError(
+                f"batcher {self.name!r} must not be drained or closed by its own handler, "
+                "for which it would wait"
+            )
+
+    def _begin_close(self, timeout: float | None) -> Answer[int] | None:
+        with self._opening:
+            self._closed = True
+            inbox = self._inbox
+        if inbox is None:
+            return None
+        stop = None if self._thread is None else self._thread.stop
+        start = functools.partial(finish, self._batcher, self._owned, inbox, timeout, stop)
+        closing = Answer(inbox, start, size=0)
+        inbox.post(closing)
+        if stop is None and not inbox.runs():  # and may never again
+            inbox.lose()
+        return closing
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if self._closed or self._inbox is None or sys.is_finalizing():
+            return
+        if self._thread is not None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        self._begin_close(None)
+
+    def _forget_thread(self) -> None:
+        """Be in a process that was forked: no thread came along."""
+        self._opening = threading.Lock()
+        if self._inbox is not None:
+            self._inbox.forget_loop()
+        if self._thread is not None:
+            self._thread = self._inbox = None
+            self._batcher = self._make()
+
+
+def finish(
+    batcher: Batcher[Any, Any],
+    owned: bool,
+    inbox: Inbox,
+    timeout: float | None,
+    stop: Callable[[], object] | None,
+) -> asyncio.Task[int]:
+    """Refuse items, finish what was accepted, and give up the rest after the timeout; on the loop.
+
+    The task answers how many were given up. A batcher that is owned is closed. ``stop`` ends the
+    loop, where it is the bridge's own.
+    """
+    inbox.closed = True
+
+    async def end() -> int:
+        try:
+            if owned:
+                return await batcher.aclose(timeout)
+            given_up = await settle(batcher, inbox, timeout)
+            if stop is not None:
+                await batcher.drain()
+            return given_up
+        finally:
+            if stop is not None:
+                stop()
+
+    return asyncio.create_task(end())
+
+
+async def settle(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
+    """Wait for what came through an inbox, and give up the rest after the timeout."""
+    batcher.flush()
+    if works := [work for answer, work in inbox.pending.items() if answer.size]:
+        await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
+    return inbox.give_up()
+
+
+in_use: weakref.WeakSet[Bridge] = weakref.WeakSet()
+
+
+def forget_threads() -> None:
+    """Know, in a process that was forked, that no thread came along."""
+    for each in list(in_use):
+        each._forget_thread()  # pyright: ignore[reportPrivateUsage]
+
+
+with contextlib.suppress(AttributeError):  # where nothing can fork
+    os.register_at_fork(after_in_child=forget_threads)
