@@ -6,12 +6,17 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
+UNIX = sys.platform != "win32"
+
 CORE = Extension(
     "microbatch._core",
     ["microbatch/_core.pyx"],
     depends=[str(path) for path in Path("microbatch/_native").iterdir()],
     include_dirs=["microbatch"],
-    extra_compile_args=[] if sys.platform == "win32" else ["-O3"],
+    extra_compile_args=["-O3"] if UNIX else [],
+    # What is marked as inline is so for a reason: a compiler that counts lines leaves the shortest
+    # ways of an item out of line, which cost a tenth of it.
+    define_macros=[("CYTHON_INLINE", "inline __attribute__((always_inline))")] if UNIX else [],
 )
 
 BUILDS = {"": [CORE], "pure": []}
