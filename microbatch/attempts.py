@@ -105,8 +105,9 @@ class Attempts(Settling):
         self._calls: set[asyncio.Task[Any] | None] = set()
         self._pauses: set[asyncio.Task[Any]] = set()
 
-    def call(self, flight: Flight[Any], _: list[Any]) -> Coroutine[Any, Any, Any]:
+    def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
+        flight = serving.get().flight
         course = self._courses[flight] = Course(self, flight)
         return course.run()
 

@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from types import CoroutineType
 from typing import Any, TypeAlias
 
 from microbatch._select import Flight, Lane
@@ -16,26 +15,33 @@ __all__ = ["Call", "Handler", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
-Call: TypeAlias = Callable[[Flight[Any], list[Any]], Coroutine[Any, Any, Any]]
-"""Gives the coroutine of a batch's task, for a flight and the items that it departed with.
+Call: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
+"""Gives the coroutine of a batch's task, for the items that it departed with.
 
-It answers the results, or SETTLED, or as much as was answered before a failure."""
+It is called where ``serving`` tells the batch's flight. The coroutine answers the results, or
+SETTLED, or as much as was answered before a failure."""
 
 
 def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call:
-    """Give the function that calls a handler for a flight of a lane."""
+    """Give the function that calls a handler for the items of a batch."""
     if options.stream:
         return functools.partial(
             stream_call, handler, functools.partial(Steps, lane, options, name)
         )
-    take = functools.partial(take_answer, lane, options, name)
+    if inspect.iscoroutinefunction(handler):
+        return handler
+    return functools.partial(
+        plain_call, handler, functools.partial(take_answer, lane, options, name)
+    )
 
-    def call(flight: Flight[Any], items: list[Any]) -> Coroutine[Any, Any, Any]:
-        answer = handler(items)
-        # Each batch comes through here, and nearly always with a coroutine.
-        return answer if type(answer) is CoroutineType else take(flight, answer)
 
-    return call
+def plain_call(
+    handler: Handler,
+    take: Callable[[Flight[Any], Any], Coroutine[Any, Any, Any]],
+    items: list[Any],
+) -> Coroutine[Any, Any, Any]:
+    """Call a handler once with all items; what it answers is theirs, in one or in parts."""
+    return take(serving.get().flight, handler(items))
 
 
 def take_answer(
@@ -53,10 +59,10 @@ def take_answer(
 def stream_call(
     handler: Handler,
     steps_for: Callable[[Flight[Any], list[Any]], Steps],
-    flight: Flight[Any],
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
-    steps = steps_for(flight, items)
-    serving.set(serving.get()._replace(alive=steps.places))
+    served = serving.get()
+    steps = steps_for(served.flight, items)
+    serving.set(served._replace(alive=steps.places))
     return steps.run(handler(steps.items))

@@ -55,8 +55,8 @@ class Dispatcher:
         self._name = name
         self._free = options.max_concurrent_batches
         self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        # Those whose handler call has no task yet, and whether that is to be cancelled.
-        self._starting: dict[Flight[Any], bool] = {}
+        self._starting: list[Flight[Any]] = []  # whose handler calls have no tasks yet
+        self._doomed: set[Flight[Any]] = set()  # those of them that are to be cancelled
         self._observed = options.observer is not None
         self._loss_reported = False
         self._lively_until = float("-inf")
@@ -153,16 +153,14 @@ class Dispatcher:
         items = flight.items  # now: an observer may have some of them given up
         if self._turns is not None:
             self._turns.depart(flight)
-        self._starting[flight] = False
+        self._starting.append(flight)
         try:
             if self._observed:
                 self.observing.dispatched(flight, context)
-            work = context.run(self._call, flight, items)
+            work = context.run(self._call, items)
             task = self._make_task(work, name=self._name, context=context)
             flight.task = task
             self._running[task] = flight
-            if self._starting[flight]:
-                task.cancel()
         except BaseException as error:  # it can't even be called, or an eager task exits at once
             flight.end()
             try:
@@ -174,8 +172,11 @@ class Dispatcher:
                 return
             raise
         finally:
-            del self._starting[flight]
+            self._starting.pop()
         task.add_done_callback(self._end, context=self._context)
+        if self._doomed and flight in self._doomed:
+            self._doomed.discard(flight)
+            task.cancel()
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
         self._free += 1
@@ -236,6 +237,7 @@ class Dispatcher:
     def _bury(self, flight: Flight[Any], error: BaseException) -> None:
         """Settle a batch that could not be started."""
         flight.task = None
+        self._doomed.discard(flight)
         self._settling.error(flight, error)
         self.observing.ended(flight, error)
 
@@ -248,7 +250,7 @@ class Dispatcher:
         if flight.task is not None:
             flight.task.cancel()
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
-            self._starting[flight] = True
+            self._doomed.add(flight)
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
         self.loop.call_exception_handler(
