@@ -70,6 +70,10 @@ class Flight(Generic[_T]):
 
     task: Any
     reason: Any
+    places: Any
+    attempt: int
+    @property
+    def name(self) -> str: ...
     @property
     def group(self) -> Group | None: ...
     @property

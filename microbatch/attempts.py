@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._select import Flight, Lane
-from microbatch.batch import Serving, serving
+from microbatch.batch import serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options
 from microbatch.outcome import individual, results_of
@@ -107,7 +107,7 @@ class Attempts(Settling):
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
-        flight = serving.get().flight
+        flight = serving.get()
         course = self._courses[flight] = Course(self, flight)
         return course.run()
 
@@ -148,10 +148,10 @@ class Attempts(Settling):
 
     async def serve(self, flight: Flight[Any], items: list[Any], calls: int) -> "asyncio.Task[Any]":
         """Call the handler in a task and a context of its own, and give the task once it ended."""
-        served = Serving(self.name, flight, calls)
-        serving.set(served)  # for the callbacks of a policy
+        flight.attempt = calls
+        serving.set(flight)  # for the callbacks of a policy
         context = Context()
-        context.run(serving.set, served)
+        context.run(serving.set, flight)
         work = self._work(flight, items)
         try:
             task = self._loop.create_task(work, name=self.name, context=context)

@@ -1,15 +1,13 @@
 """What a handler may ask about the batch that it is serving."""
 
-import functools
-from collections.abc import Callable
 from contextvars import Context, ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from microbatch._select import Flight
 
-__all__ = ["Batch", "Reason", "Serving", "current_batch", "new_serving", "serving"]
+__all__ = ["Batch", "Reason", "current_batch", "serving"]
 
 Reason: TypeAlias = Literal["size", "weight", "capacity", "latency", "natural", "flush", "close"]
 """Why a batch was dispatched.
@@ -51,19 +49,12 @@ class Batch:
     each of these; for it they change only when it is resumed after a step."""
 
 
-class Serving(NamedTuple):
-    """Know which items a handler call is for."""
+serving: ContextVar["Flight[Any]"] = ContextVar("microbatch.serving")
+"""The items that a handler call is for.
 
-    name: str
-    flight: "Flight[Any]"
-    attempt: int = 1
-    alive: Callable[[], tuple[int, ...]] | None = None
-    """Tells the places as the current step has them, of a handler that takes steps."""
-
-
-# As Serving(*fields) does, without the call of a Python function for each batch.
-new_serving: Callable[[tuple[Any, ...]], Serving] = functools.partial(tuple.__new__, Serving)
-serving: ContextVar[Serving] = ContextVar("microbatch.serving")
+A flight's ``attempt`` says which call this is for them, and its ``places`` tells which of them the
+current step is for, where the handler takes steps.
+"""
 
 
 def current_batch() -> Batch:
@@ -73,21 +64,20 @@ def current_batch() -> Batch:
     RuntimeError elsewhere.
     """
     try:
-        served = serving.get()
+        flight = serving.get()
     except LookupError:
         raise RuntimeError("current_batch() must be called from within a batch handler") from None
-    flight = served.flight
     awaited = flight.awaited
     return Batch(
-        name=served.name,
+        name=flight.name,
         size=flight.size,
         reason=flight.reason,
         waits=tuple(flight.waits),
         deadlines=tuple(flight.deadlines),
-        attempt=served.attempt,
+        attempt=flight.attempt,
         key=None if flight.group is None else flight.group.key,
         weight=flight.weight,
         contexts=tuple(flight.contexts),
         abandoned=tuple(sorted({*range(flight.size)}.difference(awaited))),
-        alive=awaited if served.alive is None else served.alive(),
+        alive=awaited if flight.places is None else flight.places(),
     )

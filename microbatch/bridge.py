@@ -168,7 +168,7 @@ class Bridge:
         served, inbox = serving.get(None), self._inbox
         if served is None or inbox is None or served.name != self.name:
             return
-        task = served.flight.task
+        task = served.task
         if isinstance(task, asyncio.Task) and task.get_loop() is inbox.loop:
             raise RuntimeError(
                 f"batcher {self.name!r} must not be drained or closed by its own handler, "

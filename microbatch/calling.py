@@ -41,7 +41,7 @@ def plain_call(
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items; what it answers is theirs, in one or in parts."""
-    return take(serving.get().flight, handler(items))
+    return take(serving.get(), handler(items))
 
 
 def take_answer(
@@ -62,7 +62,7 @@ def stream_call(
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
-    served = serving.get()
-    steps = steps_for(served.flight, items)
-    serving.set(served._replace(alive=steps.places))
+    flight = serving.get()
+    steps = steps_for(flight, items)
+    flight.places = steps.places
     return steps.run(handler(steps.items))

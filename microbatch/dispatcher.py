@@ -15,7 +15,7 @@ from typing import Any
 
 from microbatch._select import Flight, Lane, Ticket
 from microbatch.attempts import Attempts
-from microbatch.batch import Reason, new_serving, serving
+from microbatch.batch import Reason, serving
 from microbatch.calling import Handler, caller_of
 from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
@@ -149,7 +149,7 @@ class Dispatcher:
         self._free -= 1
         self.lane.slot_free = self._free > 0
         context = Context()
-        context.run(serving.set, new_serving((self._name, flight, 1, None)))
+        context.run(serving.set, flight)
         items = flight.items  # now: an observer may have some of them given up
         if self._turns is not None:
             self._turns.depart(flight)
@@ -293,7 +293,7 @@ class Dispatcher:
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
         served, task = serving.get(None), asyncio.current_task()
-        starting = served is not None and served.flight in self._starting
+        starting = served in self._starting
         attempted = self._attempts is not None and self._attempts.runs(task)
         if task in self._running or starting or attempted:
             raise RuntimeError(

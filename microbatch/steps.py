@@ -59,18 +59,21 @@ class Steps:
         Between two steps the loop has a turn, in which readers take their chunks. The value of
         each ``yield`` is the places of the items that are still there then.
         """
-        async with aclosing(generator):
-            places = None
-            while self._flight.alive:
-                try:
-                    step = await generator.asend(places)
-                except StopAsyncIteration:
-                    self._finish(self._flight.awaited)
-                    break
-                self._hand_out(step)
-                await asyncio.sleep(0)
-                await self._wait_for_room()
-                places = self._places = self._awaited()
+        try:
+            async with aclosing(generator):
+                places = None
+                while self._flight.alive:
+                    try:
+                        step = await generator.asend(places)
+                    except StopAsyncIteration:
+                        self._finish(self._flight.awaited)
+                        break
+                    self._hand_out(step)
+                    await asyncio.sleep(0)
+                    await self._wait_for_room()
+                    places = self._places = self._awaited()
+        finally:
+            self._flight.places = None  # which knows these steps
         return SETTLED
 
     def _awaited(self) -> tuple[int, ...]:

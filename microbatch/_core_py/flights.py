@@ -24,7 +24,7 @@ class Flight(Slots):
     Made by a lane. ``size`` counts the items that were taken, ``alive`` those that were not given
     up since (0 once it has landed), and ``failed`` those that got an exception, in a part of it
     too. ``departed`` is when they were taken, and ``ended`` when their handler call ended, 0
-    before. ``task`` and ``reason`` are the owner's to use.
+    before. ``task``, ``reason``, ``places`` and ``attempt`` are the owner's to use.
     """
 
     def __class_getitem__(cls, parameters: Any) -> GenericAlias:
@@ -39,11 +39,18 @@ class Flight(Slots):
         self.ended = 0.0
         self.task: Any = None
         self.reason: Any = None
+        self.places: Any = None
+        self.attempt = 1
         self.group: Group | None = None
         self.weight = 0.0
         self._lane: Lane
         self._whole: Flight | None = None  # what it is a part of
         self._counted = ""  # "late" or "dropped" already, so not once more when they are settled
+
+    @property
+    def name(self) -> str:
+        """The name of its lane."""
+        return self._lane.name
 
     @property
     def items(self) -> list[Any]:

@@ -13,11 +13,17 @@ cdef class Flight(Slots):
     cdef readonly double ended        # when its handler call ended; 0: it is under way
     cdef readonly Py_ssize_t failed   # items that got an exception
     cdef Flight whole                 # what it is a part of
-    cdef public object task           # these two are their owner's
+    cdef public object task           # these are their owner's
     cdef public object reason
+    cdef public object places
+    cdef public Py_ssize_t attempt
     cdef readonly Group group
     cdef readonly double weight
     cdef bint rises                   # whether those after a slot were submitted after it
+
+    @property
+    def name(self):
+        return self.lane.name
 
     @property
     def items(self):
@@ -178,7 +184,7 @@ cdef double deadline_of(Slot *slot) noexcept:
 
 cdef Flight new_flight(Lane lane, size_t capacity):
     cdef Flight flight = Flight.__new__(Flight)
-    flight.lane, flight.rises = lane, True
+    flight.lane, flight.rises, flight.attempt = lane, True, 1
     flight.wide = lane.groups is not None
     flight.reserve(capacity)
     return flight

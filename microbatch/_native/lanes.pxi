@@ -474,7 +474,8 @@ cdef class Lane:
 
     @property
     def overdue(self):
-        return next_deadline(self) <= self.now() + RESOLUTION
+        cdef double when = next_deadline(self)
+        return when != INFINITY and when <= self.now() + RESOLUTION
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""

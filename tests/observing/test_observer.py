@@ -196,7 +196,7 @@ async def test_the_answers_of_a_timeout_policy_are_no_batch() -> None:
 
 async def test_a_handler_that_cannot_be_called_has_both_events() -> None:
     batcher, observer = observed(RecordingHandler())
-    batcher.router.here()._call = lambda flight: raising(KeyError())
+    batcher.router.here()._call = lambda items: raising(KeyError())
     await outcomes(batcher, 1)
     assert [type(event) for event in observer.events] == [BatchDispatched, BatchEnded]
     assert observer.ended[0].outcome == "raised"

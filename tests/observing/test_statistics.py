@@ -111,7 +111,7 @@ async def test_a_handler_that_cannot_be_called_is_a_failed_batch() -> None:
         return items
 
     batcher: Batcher[int, int] = Batcher(handler)
-    batcher.router.here()._call = lambda flight, items: 1 / 0  # type: ignore[assignment]
+    batcher.router.here()._call = lambda items: 1 / 0  # type: ignore[assignment]
     with pytest.raises(ZeroDivisionError):
         await batcher.submit(1)
     now = batcher.statistics()
