@@ -11,12 +11,17 @@ from microbatch import BlockingBatcher
 from tests.blocking.test_processes import run
 
 INTERRUPTED = """
-    import signal
+    import signal, sys
 
-    cancelled, ready = threading.Event(), threading.Event()
+    cancelled = threading.Event()
+
+    def main_thread_waits():
+        frame = sys._current_frames()[threading.main_thread().ident]
+        return frame.f_code.co_name in ("wait", "next")
 
     async def interrupts(items):
-        ready.wait(10)
+        while not main_thread_waits():
+            await asyncio.sleep(0)
         os.kill(os.getpid(), signal.SIGINT)
         try:
             await asyncio.get_running_loop().create_future()
@@ -31,7 +36,6 @@ def test_an_interrupted_close_does_not_wait_for_the_handler() -> None:
     batcher = BlockingBatcher(interrupts)
     future = batcher.submit(1)
     try:
-        ready.set()
         batcher.close()
     except KeyboardInterrupt:
         print(future.done(), cancelled.is_set(), batcher.close(timeout=0))
@@ -43,7 +47,6 @@ def test_an_interrupted_map_gives_up_the_item_that_it_waits_for(ordering: str) -
     assert run(INTERRUPTED + f"""
     batcher = BlockingBatcher(interrupts, max_batch_size=1)
     try:
-        ready.set()
         list(batcher.map(range(3), ordering="{ordering}"))
     except KeyboardInterrupt:
         print(cancelled.wait(10))
@@ -55,7 +58,6 @@ def test_an_interrupted_result_leaves_the_item_to_its_owner() -> None:
     batcher = BlockingBatcher(interrupts)
     future = batcher.submit(1)
     try:
-        ready.set()
         future.result()
     except KeyboardInterrupt:
         print(future.done(), future.cancel(), cancelled.wait(10), batcher.close())
