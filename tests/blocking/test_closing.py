@@ -374,3 +374,15 @@ async def test_after_a_fork_one_that_is_attached_is_closed() -> None:
     after_fork(blocking)()
     assert isinstance(blocking.submit(2).exception(0), BatcherClosedError)
     assert blocking.close() == 0
+
+
+def test_a_handler_may_drain_another_batcher_of_its_name() -> None:
+    with BlockingBatcher(double, name="same") as other:
+        assert other.submit(1).result(10) == 2
+
+        def handler(items: list[int]) -> list[int]:
+            other.drain()
+            return items
+
+        with BlockingBatcher(handler, name="same") as batcher:
+            assert batcher.submit(3).result(10) == 3
