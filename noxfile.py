@@ -14,7 +14,6 @@ nox.options.sessions = ["tests", "coverage", "lint", "types", "docs"]
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-CORES = ["cython", "python"]
 EVERYTHING = "cli,demo,opentelemetry,prometheus,retry,uvloop"
 ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
 
@@ -45,20 +44,14 @@ def install_wheel(session: nox.Session, extras: str = EVERYTHING) -> None:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """Run the tests on both cores, against the built wheel."""
+    """Run the tests against the built wheel."""
     install_wheel(session)
     install_group(session, "test")
-    for core in CORES:
-        data = f".coverage.{session.python}-{core}"
-        for stale in ROOT.glob(f"{data}.*"):
-            stale.unlink()
-        env = {
-            **SAFE_PATH,
-            **ONE_THREAD,
-            "COVERAGE_FILE": str(ROOT / data),
-            "MICROBATCH_CORE": core,
-        }
-        session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
+    data = f".coverage.{session.python}"
+    for stale in ROOT.glob(f"{data}.*"):
+        stale.unlink()
+    env = {**SAFE_PATH, **ONE_THREAD, "COVERAGE_FILE": str(ROOT / data)}
+    session.run("coverage", "run", "-m", "pytest", *session.posargs, env=env)
 
 
 @nox.session
@@ -118,7 +111,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS)
 def bench(session: nox.Session) -> None:
-    """Run the benchmarks on both cores, against the built wheel."""
+    """Run the benchmarks against the built wheel."""
     install_wheel(session)
     install_group(session, "bench")
     results = ROOT / "benchmarks" / "results"
@@ -133,17 +126,15 @@ def bench(session: nox.Session) -> None:
         session.run("python", "-m", "benchmarks.storm")
         for what in ("idle", "queued", "flat", "import"):
             session.run("python", "-m", "benchmarks.footprint", what)
-        for core in CORES:
-            session.run(
-                "pytest",
-                f"--config-file={ROOT / 'pyproject.toml'}",
-                f"--rootdir={work}",
-                "--timeout=300",
-                f"--benchmark-json={results / f'python{session.python}-{core}.json'}",
-                "benchmarks",
-                *session.posargs,
-                env={"MICROBATCH_CORE": core},
-            )
+        session.run(
+            "pytest",
+            f"--config-file={ROOT / 'pyproject.toml'}",
+            f"--rootdir={work}",
+            "--timeout=300",
+            f"--benchmark-json={results / f'python{session.python}.json'}",
+            "benchmarks",
+            *session.posargs,
+        )
 
 
 @nox.session

@@ -1,6 +1,5 @@
 """The compiled core; everything else is declared in pyproject.toml."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -19,14 +18,8 @@ CORE = Extension(
     define_macros=[("CYTHON_INLINE", "inline __attribute__((always_inline))")] if UNIX else [],
 )
 
-BUILDS = {"": [CORE], "pure": []}
-
-build = os.environ.get("MICROBATCH_BUILD", "")
-if build not in BUILDS:
-    raise SystemExit(f"MICROBATCH_BUILD must be empty or 'pure', got {build!r}")
-
 setup(
-    ext_modules=BUILDS[build],
+    ext_modules=[CORE],
     # The generated C belongs among the build's temporary files, not beside the .pyx.
     options={"build_ext": {"cython_c_in_temp": True}},
 )

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 BASE = "bare future"
 
-Row: TypeAlias = tuple[str, str, str]
-"""Workload, loop and core."""
+Row: TypeAlias = tuple[str, str]
+"""Workload and loop."""
 
 
 def title(report: dict[str, Any]) -> str:
@@ -29,12 +29,10 @@ def ratios(report: dict[str, Any]) -> dict[Row, float]:
     for benchmark in report["benchmarks"]:
         info = benchmark["extra_info"]
         if "loop" in info:
-            row = (info["workload"], info["loop"], info["core"])
+            row = (info["workload"], info["loop"])
             costs[row] = benchmark["stats"]["median"] / info["items"]
     return {
-        row: cost / costs[BASE, row[1], row[2]]
-        for row, cost in costs.items()
-        if (BASE, row[1], row[2]) in costs
+        row: cost / costs[BASE, row[1]] for row, cost in costs.items() if (BASE, row[1]) in costs
     }
 
 
@@ -42,8 +40,8 @@ def table(columns: dict[str, dict[Row, float]]) -> str:
     """Give a Markdown table, a row for each workload and a column for each file."""
     rows = sorted({row for column in columns.values() for row in column})
     lines = [
-        "| workload | loop | core | " + " | ".join(columns) + " |",
-        "| --- | --- | --- |" + " ---: |" * len(columns),
+        "| workload | loop | " + " | ".join(columns) + " |",
+        "| --- | --- |" + " ---: |" * len(columns),
     ]
     for row in rows:
         cells = (f"{column[row]:.2f}" if row in column else "" for column in columns.values())

@@ -18,7 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import workloads as w
-from microbatch._select import CORE
 
 PER_ITEM = 100 * w.CALLERS
 WORKLOADS: dict[str, tuple[w.Workload, int]] = {
@@ -85,7 +84,7 @@ def setting() -> str:
     """Say what was measured, where and when."""
     uvloop = f", uvloop {version('uvloop')}" if find_spec("uvloop") else ""
     return (
-        f"microbatch {version('microbatch')} ({CORE} core), "
+        f"microbatch {version('microbatch')}, "
         f"{platform.python_implementation()} {platform.python_version()}{uvloop}, "
         f"{platform.system()} {platform.machine()}, {cpu()}, {datetime.now(UTC).date()}"
     )

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from benchmarks.floor import WORKLOADS, loops
-from microbatch._select import CORE
 
 LOOPS = loops()
 
@@ -16,6 +15,6 @@ LOOPS = loops()
 def test_workload(benchmark: Any, name: str, loop: str) -> None:
     """Time a whole workload; ``items`` says by what to divide."""
     workload, count = WORKLOADS[name]
-    benchmark.extra_info.update(workload=name, loop=loop, core=CORE, items=count)
+    benchmark.extra_info.update(workload=name, loop=loop, items=count)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         benchmark.pedantic(lambda: runner.run(workload(count)), rounds=7, warmup_rounds=1)

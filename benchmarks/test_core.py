@@ -1,19 +1,19 @@
-"""The core alone, without a loop: what an item costs in the compiled core and in its twin."""
+"""The core alone, without a loop: what an item costs in it."""
 
 import time
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from microbatch import _core as core
+
 BATCH = 64
 
 
-def front_of(core: ModuleType) -> tuple[Any, Any]:
+def new_front() -> tuple[Any, Any]:
     """Give a front and its lane, with a slot that is never free: nothing is dispatched."""
 
-    class OneLane(core.Router):  # type: ignore[misc, name-defined]
+    class OneLane(core.Router):
         def find_lane(self) -> Any:
             return lane
 
@@ -41,15 +41,12 @@ def front_of(core: ModuleType) -> tuple[Any, Any]:
     return core.Front(OneLane(lambda: lane.loop)), lane
 
 
-@pytest.mark.parametrize("core", ["_core", "_core_py"])
 @pytest.mark.parametrize("callbacks", [False, True])
-def test_trip(benchmark: Any, core: str, callbacks: bool) -> None:
+def test_trip(benchmark: Any, callbacks: bool) -> None:
     """Submit a batch, take it, settle it and wake its callers."""
-    front, lane = front_of(import_module(f"microbatch.{core}"))
+    front, lane = new_front()
     submit = front.submit
-    benchmark.extra_info.update(
-        workload="trip, callbacks" if callbacks else "trip", core=core, items=BATCH
-    )
+    benchmark.extra_info.update(workload="trip, callbacks" if callbacks else "trip", items=BATCH)
 
     def trip() -> None:
         for item in range(BATCH):

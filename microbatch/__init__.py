@@ -1,6 +1,6 @@
 """Turn many concurrent single calls into few batch calls."""
 
-from microbatch._select import Ticket
+from microbatch._core import Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
 from microbatch.blocking import BlockingBatcher

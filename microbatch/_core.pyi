@@ -1,4 +1,4 @@
-"""The contract of the core; ``_core_py`` says in full what each part does."""
+"""The contract of the core."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Generator, Iterable

@@ -5,7 +5,7 @@
 
 No policy lives here. The clock and the ways to be called back are handed in, so the same code runs
 under any event loop, under a virtual clock, and with no loop at all. ``_core.pyi`` is the contract
-of every public name; ``_core_py`` says the same in plain Python, each part in a module of its name.
+of every public name; the parts are in ``_native``, one idea in each.
 """
 
 cimport cython

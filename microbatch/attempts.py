@@ -14,7 +14,7 @@ from enum import Enum
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from microbatch._select import Flight, Lane
+from microbatch._core import Flight, Lane
 from microbatch.batch import serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from microbatch._select import Flight
+    from microbatch._core import Flight
 
 __all__ = ["Batch", "Reason", "current_batch", "serving"]
 

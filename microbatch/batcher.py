@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
 
-from microbatch._select import Front
+from microbatch._core import Front
 from microbatch.channel import End
 from microbatch.handler import as_coroutine_function, check_stream, name_of
 from microbatch.lanes import Lanes

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
-from microbatch._select import CallableFront, Lane, Router, Ticket
+from microbatch._core import CallableFront, Lane, Router, Ticket
 from microbatch.batcher import Batcher
 from microbatch.binding import Signature
 from microbatch.definition import Definition, kind_of

@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from microbatch._select import Flight, Lane
+from microbatch._core import Flight, Lane
 from microbatch.batch import serving
 from microbatch.options import Options
 from microbatch.partial import answer_one_by_one, answer_together

@@ -1,6 +1,6 @@
 """Tell a lane the options that matter for single items."""
 
-from microbatch._select import Lane
+from microbatch._core import Lane
 from microbatch.channel import as_it_is, of_entry
 from microbatch.observing import wants_contexts
 from microbatch.options import Options

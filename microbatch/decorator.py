@@ -13,7 +13,7 @@ from typing import (
     overload,
 )
 
-from microbatch._select import Ticket
+from microbatch._core import Ticket
 from microbatch.batcher import Answer, Chunks, Silence
 from microbatch.callable import Batched, BatchedStream
 from microbatch.handler import name_of

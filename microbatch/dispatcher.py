@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
-from microbatch._select import Flight, Lane, Ticket
+from microbatch._core import Flight, Lane, Ticket
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, serving
 from microbatch.calling import Handler, caller_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from microbatch.batch import Reason
 
 if TYPE_CHECKING:
-    from microbatch._select import Flight
+    from microbatch._core import Flight
 
 __all__ = ["BatchDispatched", "BatchEnded", "BatchEvent", "Outcome"]
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from microbatch._select import Flight, Group, Lane
+from microbatch._core import Flight, Group, Lane
 from microbatch.batch import Reason
 from microbatch.options import Options
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from microbatch._select import Histogram, Lane, Router
+from microbatch._core import Histogram, Lane, Router
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
 from microbatch.options import Options

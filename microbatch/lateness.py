@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from microbatch._select import Flight, Lane, Ticket
+from microbatch._core import Flight, Lane, Ticket
 from microbatch.errors import BatchTimeoutError
 from microbatch.options import TimeoutPolicy
 

@@ -5,7 +5,7 @@ import logging
 from contextvars import Context
 from typing import Any
 
-from microbatch._select import Flight
+from microbatch._core import Flight
 from microbatch.events import BatchDispatched, BatchEnded, Outcome
 from microbatch.options import Observer, Options
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from microbatch._select import Flight
+from microbatch._core import Flight
 from microbatch.errors import BatchError, ResultCountError
 from microbatch.outcome import individual
 from microbatch.settling import SETTLED, Interrupted, as_it_is

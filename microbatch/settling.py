@@ -4,7 +4,7 @@ import asyncio
 import functools
 from typing import Any, NamedTuple
 
-from microbatch._select import Flight, Ticket
+from microbatch._core import Flight, Ticket
 from microbatch.errors import HandlerCancelledError
 from microbatch.outcome import individual, results_of
 

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from contextvars import Context
 from typing import Any
 
-from microbatch._select import Flight, Lane
+from microbatch._core import Flight, Lane
 from microbatch.channel import END, Bell, Channel, ring_all
 from microbatch.errors import BatchError, CapacityError, ResultCountError
 from microbatch.options import Options

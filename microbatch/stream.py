@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Generic, TypeVar
 
-from microbatch._select import Ticket
+from microbatch._core import Ticket
 from microbatch.errors import BatchTimeoutError
 
 __all__ = ["MappedSource"]

@@ -7,7 +7,7 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from microbatch._select import Front, Router, Ticket
+from microbatch._core import Front, Router, Ticket
 from microbatch.channel import Channel
 
 __all__ = ["Stream", "open_stream"]

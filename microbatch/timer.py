@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Protocol
 
-from microbatch._select import TimerDescriptor
+from microbatch._core import TimerDescriptor
 
 __all__ = ["Timer", "TimerHandle", "clock_of"]
 

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from microbatch._select import Flight, Group
+from microbatch._core import Flight, Group
 
 __all__ = ["Turns"]
 

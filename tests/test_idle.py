@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from microbatch import Batcher, timer
-from microbatch._select import TimerDescriptor
+from microbatch._core import TimerDescriptor
 from microbatch.testing import RecordingHandler, VirtualClockEventLoop
 from microbatch.timer import Timer, clock_of
 

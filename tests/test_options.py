@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import importlib
 import math
-import subprocess
 import sys
 from concurrent.futures import Executor
 from fractions import Fraction
@@ -16,7 +14,6 @@ import pytest
 import tenacity
 
 from microbatch import Batcher, BatcherOptions, batched
-from microbatch._select import choose
 from microbatch.options import Options
 
 COUNTS = [
@@ -232,34 +229,3 @@ def test_a_batcher_is_named_after_its_handler_or_as_one_says() -> None:
     assert Batcher(handler).name == "handler"
     assert Batcher(handler, name="embeddings").name == "embeddings"
     assert repr(Batcher(handler, name="embeddings")) == "<Batcher 'embeddings'>"
-
-
-# ---------------------------------------------------------------------------------- choosing a core
-def test_a_core_can_be_chosen_by_name() -> None:
-    assert choose("python") == "python"
-    assert choose("cython") == "cython"
-
-
-def test_the_automatic_choice_is_the_compiled_core_where_it_was_built(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert choose("auto") == "cython"
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert choose("auto") == "python"
-
-
-def test_another_core_is_a_value_error() -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
-        choose("rust")
-    assert str(caught.value) == "MICROBATCH_CORE must be one of auto, cython, python, got 'rust'"
-
-
-@pytest.mark.parametrize("core", ["cython", "python"])
-def test_the_environment_chooses_the_core(core: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MICROBATCH_CORE", core)
-    program = "import microbatch; print(microbatch.Ticket.__module__.split('.')[1])"
-    answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == {"cython": "_core", "python": "_core_py"}[core]

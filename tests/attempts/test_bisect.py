@@ -18,7 +18,6 @@ from microbatch import (
     batched,
     current_batch,
 )
-from microbatch._select import CORE
 from microbatch.testing import RecordingHandler, run
 from tests.attempts.trying import Trouble, now, outcomes, policy, turns
 
@@ -149,8 +148,7 @@ async def test_a_decorated_method_is_halved_too() -> None:
 
 
 # ----------------------------------------------------------------------------------------- the cost
-# The number of calls is not the affair of the core, and the plain Python one is slow at the rest.
-EVERY_PLACE, LARGEST = (128, 256) if CORE == "cython" else (40, 80)
+EVERY_PLACE, LARGEST = 128, 256
 
 
 def test_one_bad_item_of_n_costs_at_most_2_log2_n_and_one_further_calls() -> None:

@@ -1,13 +1,13 @@
-"""Every test of the core runs on the compiled one and on its twin."""
+"""A world for each test of the core, which needs no event loop."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 from typing import TYPE_CHECKING
 
 import pytest
 
+from microbatch import _core
 from tests.core.world import World
 
 if TYPE_CHECKING:
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-@pytest.fixture(params=["_core", "_core_py"])
-def core(request: pytest.FixtureRequest) -> ModuleType:
-    return importlib.import_module(f"microbatch.{request.param}")
+@pytest.fixture
+def core() -> ModuleType:
+    return _core
 
 
 @pytest.fixture

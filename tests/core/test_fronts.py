@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import select
 import sys
 import time
@@ -167,21 +166,3 @@ def test_a_descriptor_that_is_dropped_is_closed(descriptor: Any, core: ModuleTyp
     taken = second.fd
     del second
     assert core.TimerDescriptor().fd == taken
-
-
-# ------------------------------------------------------------------------------------------- twins
-def public_names(core: ModuleType) -> dict[str, set[str]]:
-    world = World(core)
-    ticket = world.front.submit("a")
-    function = core.CallableFront(world.front.router)
-    function.set_call(1, None)
-    things = [ticket, world.take(), world.lane, world.front, function, core.TimerDescriptor()]
-    return {
-        type(thing).__name__: {name for name in dir(thing) if not name.startswith("_")}
-        for thing in things
-    }
-
-
-def test_both_cores_have_the_same_public_names() -> None:
-    compiled, twin = (importlib.import_module(f"microbatch.{n}") for n in ("_core", "_core_py"))
-    assert public_names(compiled) == public_names(twin)

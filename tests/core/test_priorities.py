@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from microbatch import _core
 from microbatch.errors import OverweightError
 from tests.core.world import World
 
@@ -185,11 +185,10 @@ def test_deadlines_are_kept_whatever_the_order(ranked: Callable[..., World]) -> 
     ageing=st.sampled_from([0.5, 1.0, 2.0]),
     size=st.integers(1, 5),
 )
-@pytest.mark.parametrize("name", ["_core", "_core_py"])
 def test_nothing_is_overtaken_for_long(
-    name: str, waits: list[tuple[int, int]], ageing: float, size: int
+    waits: list[tuple[int, int]], ageing: float, size: int
 ) -> None:
-    world = World(importlib.import_module(f"microbatch.{name}"), max_batch_size=size)
+    world = World(_core, max_batch_size=size)
     world.lane.group(priority=lambda item: item[1], ageing=ageing)
     for number, (seconds, priority) in enumerate(waits):
         world.now += seconds

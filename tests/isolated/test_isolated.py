@@ -7,10 +7,6 @@ import textwrap
 
 import pytest
 
-from microbatch._select import CORE
-
-compiled_only = pytest.mark.skipif(CORE == "python", reason="a promise of the compiled core")
-
 PRELUDE = """
     import asyncio, gc, os, resource
     from pathlib import Path
@@ -45,7 +41,6 @@ def run(script: str) -> str:
     return done.stdout.strip()
 
 
-@compiled_only
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_queued_item_takes_at_most_200_bytes() -> None:
     bytes_each = run("""
@@ -305,14 +300,14 @@ def test_collections_at_every_allocation_break_nothing() -> None:
 
 GROUPED = """
     import importlib, sys
-    from microbatch import _select
+    from microbatch import _core
 
-    class Router(_select.Router):
+    class Router(_core.Router):
         def find_lane(self):
             return lane
 
     def new_lane(**options):
-        lane = _select.Lane(
+        lane = _core.Lane(
             None, "leaks", clock=lambda: now[0], call_soon=soon.append,
             call_at=lambda when, call: Handle(), on_due=lambda: None, on_idle=lambda: None,
             on_abandoned=lambda flight: None, on_callback_error=print, hold=None,
@@ -329,7 +324,7 @@ GROUPED = """
 
     now, soon = [0.0], []
     lane = new_lane()
-    front = _select.Front(Router(lambda: None))
+    front = _core.Front(Router(lambda: None))
 
     def dispatch(before=float("inf")):
         while (group := lane.next_group(before, False)) is not None:
@@ -362,7 +357,7 @@ def test_keys_that_have_gone_take_no_memory() -> None:
                 assert lane.unsettled == 0
                 soon.clear()
 
-        many = 40_000 if _select.CORE == "python" else 300_000
+        many = 300_000
         use(0, many // 4)
         gc.collect()
         before = resident()

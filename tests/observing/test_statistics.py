@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch import Batcher, BatcherStatistics, Distribution
-from microbatch._select import Histogram
+from microbatch._core import Histogram
 from microbatch.lanes import distribution_of
 from microbatch.testing import RecordingHandler
 
