@@ -29,6 +29,7 @@ def new_front() -> tuple[Any, Any]:
         on_due=nothing,
         on_abandoned=nothing,
         on_idle=nothing,
+        on_given_up=nothing,
         on_callback_error=nothing,
         hold=None,
         cancelled_error=RuntimeError,

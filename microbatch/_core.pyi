@@ -1,7 +1,7 @@
 """The contract of the core."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from types import GenericAlias
 from typing import Any, Generic, Literal, Never, ParamSpec, Self, TypeVar, final, overload
@@ -63,6 +63,26 @@ class Ticket(Generic[_R_co]):
         """
     def remove_done_callback(self, fn: Callable[[Self], object]) -> int:
         """Take back every callback that equals ``fn``; give their number."""
+
+@final
+class BatchedCall(Ticket[_R_co], Coroutine[Any, Any, _R_co]):
+    """One call of a batched function: a coroutine to whoever asks for one, and a ticket.
+
+    It has been submitted by the call, so awaiting it, a task of it, and ``gather`` wait for the
+    same item. A task that is cancelled before its first step gives the item up, and so does
+    ``close()``. ``asyncio.wait`` takes no coroutines: ``submit()`` gives what it wants.
+    """
+
+    def __await__(self) -> Generator[Any, None, _R_co]: ...
+    def send(self, value: Any, /) -> Self: ...
+    @overload
+    def throw(
+        self, kind: type[BaseException], value: Any = None, traceback: Any = None, /
+    ) -> Never: ...
+    @overload
+    def throw(self, kind: BaseException, value: None = None, traceback: Any = None, /) -> Never: ...
+    def close(self) -> None:
+        """Give the item up, unless it is done."""
 
 @final
 class Flight(Generic[_T]):
@@ -179,6 +199,7 @@ class Lane:
         on_due: Callable[[], object],
         on_abandoned: Callable[[Flight[Any]], object],
         on_idle: Callable[[], object],
+        on_given_up: Callable[[Ticket[Any]], object],
         on_callback_error: Callable[[BaseException, Any, Ticket[Any]], object],
         hold: Callable[[], object] | None,
         cancelled_error: Callable[..., BaseException],
@@ -346,7 +367,7 @@ class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
     def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None: ...
     def pinned(self, instance: Any) -> Self: ...
     def __get__(self, instance: Any, owner: Any = None, /) -> Self: ...
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Ticket[_R_co]: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> BatchedCall[_R_co]: ...
 
 @final
 class TimerDescriptor:

@@ -52,6 +52,16 @@ cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
         sendfunc am_send
 
+    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *) noexcept
+
+    ctypedef struct PyMethodDef:
+        const char *ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char *ml_doc
+
+    int METH_O, METH_VARARGS
+
 cdef extern from "_native/native.h":
     const bint NATIVE_CLOCK "MICROBATCH_NATIVE_CLOCK"
     double monotonic "microbatch_monotonic"() noexcept nogil
@@ -60,6 +70,8 @@ cdef extern from "_native/native.h":
     void set_vectorcall "microbatch_set_vectorcall"(object, Py_ssize_t)
     bint wakes_task "microbatch_wakes_task"(object) noexcept
     void set_await "microbatch_set_await"(object, iternextfunc, sendfunc)
+    int set_method "microbatch_set_method"(object, PyMethodDef *) except -1
+    void raise_given "microbatch_raise"(object, object, object) noexcept
     void set_call "microbatch_set_call"(object, ternaryfunc)
     object new_like "microbatch_new_like"(object)
     int timer_open "microbatch_timer_open"() noexcept
@@ -96,6 +108,7 @@ cdef object UNSET = ...               # a timeout that is not given
 include "_native/slots.pxi"
 include "_native/tickets.pxi"
 include "_native/sharing.pxi"
+include "_native/calls.pxi"
 include "_native/flights.pxi"
 include "_native/groups.pxi"
 include "_native/grouping.pxi"

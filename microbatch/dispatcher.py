@@ -14,6 +14,7 @@ from contextvars import Context
 from typing import Any
 
 from microbatch._core import Flight, Lane, Ticket
+from microbatch.abandoning import give_up
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, serving
 from microbatch.calling import Handler, caller_of
@@ -91,6 +92,7 @@ class Dispatcher:
             on_due=self._pump,
             on_abandoned=self._abandon,
             on_idle=self._tell_quiet,
+            on_given_up=give_up,
             on_callback_error=self._report,
             hold=hold,
             cancelled_error=asyncio.CancelledError,

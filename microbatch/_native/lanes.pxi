@@ -7,7 +7,7 @@ cdef class Lane:
     cdef readonly object loop
     cdef readonly str name
     cdef object clock, call_soon, call_at
-    cdef object on_due, on_abandoned, on_idle, hold
+    cdef object on_due, on_abandoned, on_idle, on_given_up, hold
     cdef object cancelled_error, invalid_state_error
     cdef object get_loop
     cdef object mark                  # the loop's mark while this lane's loop last ran
@@ -40,13 +40,13 @@ cdef class Lane:
 
     def __init__(
         self, loop, str name, *, clock, call_soon, call_at, on_due, on_abandoned, on_idle,
-        on_callback_error, hold, cancelled_error, invalid_state_error, done_future,
+        on_given_up, on_callback_error, hold, cancelled_error, invalid_state_error, done_future,
     ):
         self.loop, self.name = loop, name
         self.get_loop = lambda: loop
         self.clock, self.call_soon, self.call_at = clock, call_soon, call_at
         self.on_due, self.on_abandoned, self.on_idle = on_due, on_abandoned, on_idle
-        self.hold = hold
+        self.on_given_up, self.hold = on_given_up, hold
         self.cancelled_error, self.invalid_state_error = cancelled_error, invalid_state_error
         self.waker = new_waker(self, call_soon, on_callback_error, done_future)
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
@@ -100,17 +100,17 @@ cdef class Lane:
         self.closed, self.gate = True, 0
 
     # ------------------------------------------------------------------------------- submitting
-    cdef inline Ticket push(self, object item, object timeout):
+    cdef inline Ticket push(self, object item, object timeout, bint call):
         if timeout is not UNSET:
             check_timeout(timeout)
         if self.groups is not None:
-            return self.push_asked(item, timeout, UNSET, UNSET, UNSET)
+            return self.push_asked(item, timeout, UNSET, UNSET, UNSET, call)
         if self.unsettled >= self.gate:
             self.make_way(1)
-        return self.accept(item, timeout)
+        return self.accept(item, timeout, call)
 
-    cdef Ticket accept(self, object item, object timeout):
-        cdef Ticket ticket = Ticket.__new__(Ticket)
+    cdef Ticket accept(self, object item, object timeout, bint call):
+        cdef Ticket ticket = new_ticket(call)
         cdef Slot *slot
         self.start(ticket, timeout)
         if self.groups is not None:           # since a moment ago: a finalizer came first
@@ -127,7 +127,7 @@ cdef class Lane:
         return ticket
 
     cdef Ticket push_asked(
-        self, object item, object timeout, object weight, object key, object priority
+        self, object item, object timeout, object weight, object key, object priority, bint call
     ):
         """Accept one item after asking where it belongs."""
         cdef Asked asked
@@ -141,11 +141,10 @@ cdef class Lane:
             except BaseException:
                 self.groups.refuse_one(asked)
                 raise
-        return self.accept_asked(item, timeout, asked)
+        return self.accept_asked(item, timeout, asked, call)
 
-    cdef Ticket accept_asked(self, object item, object timeout, Asked asked):
-        cdef Ticket ticket
-        ticket = Ticket.__new__(Ticket) if asked.shared is None else Rider.__new__(Rider)
+    cdef Ticket accept_asked(self, object item, object timeout, Asked asked, bint call):
+        cdef Ticket ticket = new_ticket(call) if asked.shared is None else new_rider(call)
         self.start(ticket, timeout)
         if asked.shared is not None:
             ticket.own_deadline = True

@@ -68,6 +68,7 @@ class World:
             on_due=lambda: self.on_due(),  # noqa: PLW0108 (tests replace it)
             on_abandoned=lambda flight: self.log.append(("abandoned", flight)),
             on_idle=lambda: self.log.append(("idle",)),
+            on_given_up=lambda ticket: ticket.cancel(),
             on_callback_error=lambda error, callback, ticket: self.log.append(
                 ("reported", error, callback, ticket)
             ),
