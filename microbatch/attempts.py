@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._core import Flight, Lane
-from microbatch.batch import serving
+from microbatch.batch import served, serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options
 from microbatch.outcome import individual, results_of
@@ -89,6 +89,7 @@ class Attempts(Settling):
         handler: Handler,
         options: Options,
         name: str,
+        context: Context,
     ) -> None:
         super().__init__(name)
         self.retried = 0
@@ -100,6 +101,7 @@ class Attempts(Settling):
         self.policy = policy_of(options, handler, name, lane.loop)
         self._loop: asyncio.AbstractEventLoop = lane.loop
         self._handler = handler
+        self._context = context
         self._take_answer = functools.partial(take_answer, lane, options, name)
         self._courses: dict[Flight[Any], Course] = {}
         self._calls: set[asyncio.Task[Any] | None] = set()
@@ -107,7 +109,7 @@ class Attempts(Settling):
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
-        flight = serving.get()
+        flight = served()
         course = self._courses[flight] = Course(self, flight)
         return course.run()
 
@@ -150,7 +152,7 @@ class Attempts(Settling):
         """Call the handler in a task and a context of its own, and give the task once it ended."""
         flight.attempt = calls
         serving.set(flight)  # for the callbacks of a policy
-        context = Context()
+        context = self._context.copy()
         context.run(serving.set, flight)
         work = self._work(flight, items)
         try:

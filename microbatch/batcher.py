@@ -64,6 +64,9 @@ class Batcher(Front[T_contra, R_co]):
     when nobody is left to answer. With ``stream=True`` it yields one list of chunks per step, which
     ``stream()`` gives item by item.
 
+    The handler runs in copies of the context in which the batcher was made: what was set there
+    before, such as the precision of decimals, holds in it, and what callers set does not.
+
     A batcher belongs to no event loop until it is used, has a queue for each loop that it is used
     from, and may be made at import time. Its options are those of BatcherOptions; a wrong one
     raises ValueError or TypeError here.

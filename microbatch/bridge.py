@@ -165,7 +165,7 @@ class Bridge:
             self._inbox.refuse_own_thread()
 
     def _refuse_own_handler(self) -> None:
-        served, inbox = serving.get(None), self._inbox
+        served, inbox = serving.get(), self._inbox
         if served is None or inbox is None or served.name != self.name:
             return
         task = served.task

@@ -51,6 +51,8 @@ class Batched(
     Where a whole item is asked for, as by ``submit``, several parameters make a tuple. Options that
     are functions of an item, such as ``key`` and ``weigh``, are given the same.
 
+    The function runs in copies of the context in which it was decorated.
+
     In a class it is a method: each instance has a batcher of its own, which lives no longer than
     the instance and what is submitted to it.
     """

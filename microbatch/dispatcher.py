@@ -43,7 +43,9 @@ class Dispatcher:
         handler: Handler,
         options: Options,
         name: str,
+        *,
         hold: Callable[[], object] | None,
+        context: Context,
     ) -> None:
         self.loop = loop
         self._process = os.getpid()
@@ -62,6 +64,7 @@ class Dispatcher:
         self._loss_reported = False
         self._lively_until = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
+        self._makers_context = context
         # Callbacks run in a context of the lane's own, or the first caller's would never end.
         self._context = Context()
         self._clock = clock_of(loop)
@@ -106,7 +109,7 @@ class Dispatcher:
 
     def _use_attempts(self, handler: Handler) -> None:
         """Have a batch take more calls than one."""
-        attempts = Attempts(self.lane, handler, self._options, self._name)
+        attempts = Attempts(self.lane, handler, self._options, self._name, self._makers_context)
         self._attempts = self._settling = attempts
         self._call, self._make_task = attempts.call, attempts.make_task
 
@@ -144,13 +147,13 @@ class Dispatcher:
             lane.rearm()
 
     def _start(self, flight: Flight[Any], reason: Reason) -> None:
-        """Call the handler in a task of its own, and in a context that is nobody else's."""
+        """Call the handler in a task and a context of its own, a copy of the batcher's."""
         self.batched += flight.size
         self.batches[reason] += 1
         flight.reason = reason
         self._free -= 1
         self.lane.slot_free = self._free > 0
-        context = Context()
+        context = self._makers_context.copy()
         context.run(serving.set, flight)
         items = flight.items  # now: an observer may have some of them given up
         if self._turns is not None:
@@ -265,7 +268,8 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------- lateness
     def _ask_policy(self, flight: Flight[Any], work: Coroutine[Any, Any, Any]) -> None:
         # Never an eager task: it would run in the midst of whatever pumps.
-        task = asyncio.Task(work, loop=self.loop, name=self._name, context=Context())
+        context = self._makers_context.copy()
+        task = asyncio.Task(work, loop=self.loop, name=self._name, context=context)
         flight.task = task
         self._running[task] = flight
         task.add_done_callback(self._policy_answered, context=self._context)
@@ -294,7 +298,7 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        served, task = serving.get(None), asyncio.current_task()
+        served, task = serving.get(), asyncio.current_task()
         starting = served in self._starting
         attempted = self._attempts is not None and self._attempts.runs(task)
         if task in self._running or starting or attempted:
