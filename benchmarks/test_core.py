@@ -25,6 +25,7 @@ def new_front() -> tuple[Any, Any]:
         "benchmark",
         clock=time.monotonic,
         call_soon=nothing,
+        call_soon_threadsafe=nothing,
         call_at=nothing,
         on_due=nothing,
         on_abandoned=nothing,

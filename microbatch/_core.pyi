@@ -195,6 +195,7 @@ class Lane:
         *,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], object]], object],
+        call_soon_threadsafe: Callable[[Callable[[], object]], object],
         call_at: Callable[[float, Callable[[], object]], Any],
         on_due: Callable[[], object],
         on_abandoned: Callable[[Flight[Any]], object],

@@ -1,23 +1,24 @@
-"""Give a ticket up where nobody knows which thread it is."""
+"""Give up what is under way on a loop, from whatever thread."""
 
 import asyncio
 import contextlib
 from contextvars import Context
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch._core import Ticket
+if TYPE_CHECKING:
+    from microbatch._core import Ticket
 
 __all__ = ["give_up"]
 
 
-def give_up(ticket: Ticket[Any]) -> None:
-    """Cancel a ticket from whatever thread lets go of it, on its own loop.
+def give_up(work: "Ticket[Any] | asyncio.Task[Any]") -> None:
+    """Cancel a ticket or a task, at once on its own loop, and soon from elsewhere.
 
     Where that loop is closed there is nobody left to cancel it for.
     """
-    loop = ticket.get_loop()
+    loop = work.get_loop()
     if asyncio._get_running_loop() is loop:
-        ticket.cancel()
+        work.cancel()
     else:
         with contextlib.suppress(RuntimeError):  # of a loop that is closed
-            loop.call_soon_threadsafe(ticket.cancel, context=Context())
+            loop.call_soon_threadsafe(work.cancel, context=Context())

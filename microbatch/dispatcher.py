@@ -91,6 +91,9 @@ class Dispatcher:
             self._name,
             clock=self._clock,
             call_soon=functools.partial(self.loop.call_soon, context=self._context),
+            call_soon_threadsafe=functools.partial(
+                self.loop.call_soon_threadsafe, context=self._context
+            ),
             call_at=self._timer.call_at,
             on_due=self._pump,
             on_abandoned=self._abandon,
@@ -138,9 +141,9 @@ class Dispatcher:
     def _pump(self) -> None:
         """Dispatch whatever is due while a slot is free."""
         lane = self.lane
-        if lane.overdue:
-            self._lateness.settle()
         try:
+            if lane.overdue:
+                self._lateness.settle()
             while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
         finally:  # an eager handler may have raised an exit request
@@ -253,7 +256,7 @@ class Dispatcher:
 
     def _cancel(self, flight: Flight[Any]) -> None:
         if flight.task is not None:
-            flight.task.cancel()
+            give_up(flight.task)
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
 

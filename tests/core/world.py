@@ -64,6 +64,7 @@ class World:
             "embed",
             clock=lambda: self.now,
             call_soon=self.soon.append,
+            call_soon_threadsafe=self.soon.append,
             call_at=self._call_at,
             on_due=lambda: self.on_due(),  # noqa: PLW0108 (tests replace it)
             on_abandoned=lambda flight: self.log.append(("abandoned", flight)),
