@@ -223,7 +223,7 @@ class Model:
         late = [item for item in everywhere if is_late(item)]
         common = [item for item in late if not item.ticket.own_deadline]
         own = [item for item in late if item.ticket.own_deadline]
-        own.sort(key=lambda item: (item.ticket.deadline, item.ticket.number))
+        own.sort(key=lambda item: (item.ticket.deadline, item.ticket.number, item.index))
         queued: list[Item] = []
         in_flight: list[Item] = []
         hit: list[Flight] = []
