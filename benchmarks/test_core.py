@@ -31,6 +31,7 @@ def new_front() -> tuple[Any, Any]:
         on_abandoned=nothing,
         on_idle=nothing,
         on_given_up=nothing,
+        on_own_wait=nothing,
         on_callback_error=nothing,
         hold=None,
         cancelled_error=RuntimeError,

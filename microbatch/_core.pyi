@@ -97,6 +97,9 @@ class Flight(Generic[_T]):
     @property
     def group(self) -> Group | None: ...
     @property
+    def batch(self) -> Flight[_T]:
+        """What it is a part of, or itself."""
+    @property
     def weight(self) -> float: ...
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
     @property
@@ -188,6 +191,8 @@ class Lane:
     """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
 
     slot_free: bool
+    in_line: bool
+    """Whether handlers may wait in vain for their own batcher though a slot is free."""
     def __init__(
         self,
         loop: Any,
@@ -201,6 +206,7 @@ class Lane:
         on_abandoned: Callable[[Flight[Any]], object],
         on_idle: Callable[[], object],
         on_given_up: Callable[[Ticket[Any]], object],
+        on_own_wait: Callable[[], object],
         on_callback_error: Callable[[BaseException, Any, Ticket[Any]], object],
         hold: Callable[[], object] | None,
         cancelled_error: Callable[..., BaseException],
@@ -278,6 +284,19 @@ class Lane:
     def leave_group(self, flight: Flight[Any]) -> None: ...
     def take_late(self) -> tuple[Flight[Any], Flight[Any], list[Flight[Any]]]: ...
     def take_all(self) -> Flight[Any]: ...
+    def began(self, flight: Flight[Any], context: Context) -> None:
+        """Know that a handler call for a flight runs in a context, until ended()."""
+    def ended(self, flight: Flight[Any]) -> None: ...
+    def tell_waits(self) -> None: ...
+    def whereabouts(
+        self, ticket: Ticket[Any]
+    ) -> tuple[list[Flight[Any]], list[Group | None]] | None:
+        """Give the batches that a ticket's items are in, and the groups of those that are queued.
+
+        None where it is done, or is no ticket of this lane.
+        """
+    def take_ticket(self, ticket: Ticket[Any]) -> Flight[Any]:
+        """Take what is left of one ticket, which is not done."""
     def fire(self) -> None: ...
     def due(self) -> None: ...
     def rearm(self) -> None: ...

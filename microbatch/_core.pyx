@@ -66,6 +66,7 @@ cdef extern from "_native/native.h":
     const bint NATIVE_CLOCK "MICROBATCH_NATIVE_CLOCK"
     double monotonic "microbatch_monotonic"() noexcept nogil
     PyObject *loop_mark "microbatch_loop_mark"() noexcept
+    PyObject *current_context "microbatch_context"() noexcept
     void stop_iteration "microbatch_stop_iteration"(object) noexcept
     void set_vectorcall "microbatch_set_vectorcall"(object, Py_ssize_t)
     bint wakes_task "microbatch_wakes_task"(object) noexcept
@@ -117,6 +118,7 @@ include "_native/dropping.pxi"
 include "_native/deadlines.pxi"
 include "_native/histograms.pxi"
 include "_native/waking.pxi"
+include "_native/waits.pxi"
 include "_native/lanes.pxi"
 include "_native/fronts.pxi"
 include "_native/timer.pxi"

@@ -7,7 +7,7 @@ cancelled for those of the batch that it was for, while others still have theirs
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
@@ -95,6 +95,7 @@ class Attempts(Settling):
         self.retried = 0
         """Items that were sent again, each time that they were."""
         self.name = name
+        self._lane = lane
         self.wake = lane.wake_soon
         self.bisects = options.on_error == "bisect"
         self.ordered = options.ordering == "ordered"
@@ -104,7 +105,7 @@ class Attempts(Settling):
         self._context = context
         self._take_answer = functools.partial(take_answer, lane, options, name)
         self._courses: dict[Flight[Any], Course] = {}
-        self._calls: set[asyncio.Task[Any] | None] = set()
+        self._calls: dict[asyncio.Task[Any] | None, Flight[Any]] = {}
         self._pauses: set[asyncio.Task[Any]] = set()
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
@@ -120,6 +121,13 @@ class Attempts(Settling):
     def runs(self, task: "asyncio.Task[Any] | None") -> bool:
         """Tell whether a task is a handler call."""
         return task in self._calls
+
+    def handlers(
+        self, batches: Iterable[Flight[Any]]
+    ) -> dict[Flight[Any], "asyncio.Task[Any] | None"]:
+        """Give each batch its handler call under way; one that pauses has none."""
+        calls = {batch: task for task, batch in self._calls.items()}
+        return {batch: calls.get(batch) for batch in batches}
 
     def pauses(self, flight: Flight[Any]) -> bool:
         """Tell whether a flight waits for its next attempt."""
@@ -155,19 +163,21 @@ class Attempts(Settling):
         context = self._context.copy()
         context.run(serving.set, flight)
         work = self._work(flight, items)
+        self._lane.began(flight, context)
         try:
             task = self._loop.create_task(work, name=self.name, context=context)
             flight.task = task
             await ended(task)
         finally:
-            self._calls.discard(flight.task)
+            self._lane.ended(flight)
+            self._calls.pop(flight.task, None)
             flight.task = None  # the task's context knows the flight
         return task
 
     async def _work(self, flight: Flight[Any], items: list[Any]) -> Any:
         # An eager task is running before anybody else could make it known.
         flight.task = asyncio.current_task()
-        self._calls.add(flight.task)
+        self._calls[flight.task] = flight.batch
         return await self._take_answer(flight, self._handler(items))
 
     async def pause(self, flight: Flight[Any], sleep: Callable[[], Awaitable[None]]) -> None:

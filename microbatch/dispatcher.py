@@ -27,6 +27,7 @@ from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
 from microbatch.turns import Turns
+from microbatch.waits import OwnWaits
 
 __all__ = ["Dispatcher"]
 
@@ -79,6 +80,7 @@ class Dispatcher:
         if options.ordering == "ordered":
             call_soon = functools.partial(loop.call_soon, context=self._context)
             self._turns = Turns(call_soon, self.lane.wake_soon)
+        self._waits = OwnWaits(self.lane, options, name, turns=self._turns, handlers=self._handlers)
         self._attempts: Attempts | None = None
         if options.retry is not None or options.on_error == "bisect":
             self._use_attempts(handler)
@@ -99,6 +101,7 @@ class Dispatcher:
             on_abandoned=self._abandon,
             on_idle=self._tell_quiet,
             on_given_up=give_up,
+            on_own_wait=self._tell_waits,
             on_callback_error=self._report,
             hold=hold,
             cancelled_error=asyncio.CancelledError,
@@ -162,6 +165,7 @@ class Dispatcher:
         if self._turns is not None:
             self._turns.depart(flight)
         self._starting.append(flight)
+        self.lane.began(flight, context)
         try:
             if self._observed:
                 self.observing.dispatched(flight, context)
@@ -187,6 +191,7 @@ class Dispatcher:
             task.cancel()
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
+        self.lane.ended(flight)
         self._free += 1
         self.lane.slot_free = self._free > 0
         if flight.group is not None:
@@ -259,6 +264,15 @@ class Dispatcher:
             give_up(flight.task)
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
+
+    def _handlers(self) -> dict[Flight[Any], asyncio.Task[Any] | None]:
+        """Give the batches under way, each with its handler call, or None while it has none."""
+        batches: dict[Flight[Any], asyncio.Task[Any] | None]
+        batches = {flight: task for task, flight in self._running.items() if flight.reason}
+        return batches if self._attempts is None else self._attempts.handlers(batches)
+
+    def _tell_waits(self) -> None:
+        self._waits.tell()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
         self.loop.call_exception_handler(

@@ -18,12 +18,17 @@ cdef class Flight(Slots):
     cdef public object places
     cdef public Py_ssize_t attempt
     cdef readonly Group group
+    cdef object context               # of its handler call, while that is under way
     cdef readonly double weight
     cdef bint rises                   # whether those after a slot were submitted after it
 
     @property
     def name(self):
         return self.lane.name
+
+    @property
+    def batch(self):
+        return self if self.whole is None else self.whole
 
     @property
     def items(self):

@@ -7,7 +7,7 @@ cdef class Lane:
     cdef readonly object loop
     cdef readonly str name
     cdef object clock, call_soon, call_soon_threadsafe, call_at
-    cdef object on_due, on_abandoned, on_idle, on_given_up, hold
+    cdef object on_due, on_abandoned, on_idle, on_given_up, on_own_wait, hold
     cdef object cancelled_error, invalid_state_error
     cdef object get_loop
     cdef object mark                  # the loop's mark while this lane's loop last ran
@@ -32,6 +32,10 @@ cdef class Lane:
     cdef double armed
     cdef bint due_scheduled
     cdef Waker waker
+    cdef list running                 # the flights whose handler calls are under way
+    cdef size_t contexts              # a bit for the context of each of these
+    cdef bint waits_noted
+    cdef public bint in_line          # handlers may wait in vain though a slot is free
     cdef readonly Measures measures
     cdef bint capture                 # the context of each submission
 
@@ -40,7 +44,7 @@ cdef class Lane:
 
     def __init__(
         self, loop, str name, *, clock, call_soon, call_soon_threadsafe, call_at, on_due,
-        on_abandoned, on_idle, on_given_up, on_callback_error, hold, cancelled_error,
+        on_abandoned, on_idle, on_given_up, on_own_wait, on_callback_error, hold, cancelled_error,
         invalid_state_error, done_future,
     ):
         self.loop, self.name = loop, name
@@ -48,11 +52,12 @@ cdef class Lane:
         self.clock, self.call_at = clock, call_at
         self.call_soon, self.call_soon_threadsafe = call_soon, call_soon_threadsafe
         self.on_due, self.on_abandoned, self.on_idle = on_due, on_abandoned, on_idle
-        self.on_given_up, self.hold = on_given_up, hold
+        self.on_given_up, self.on_own_wait, self.hold = on_given_up, on_own_wait, hold
         self.cancelled_error, self.invalid_state_error = cancelled_error, invalid_state_error
         self.waker = new_waker(self, on_callback_error, done_future)
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
         self.queue, self.flights, self.settling = Slots.__new__(Slots), [], []
+        self.running = []
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
         self.armed = self.timeout = self.batch_weight = INFINITY
@@ -528,6 +533,42 @@ cdef class Lane:
         leaving.take_all()
         self.flights.append(leaving.queued)
         self.tidy()
+        return leaving.queued
+
+    # -------------------------------------------------------------------------------------- waits
+    def began(self, Flight flight not None, context):
+        flight.context = context
+        self.running.append(flight)
+        self.contexts |= context_bit(<PyObject *> context)
+
+    def ended(self, Flight flight not None):
+        flight.context = None
+        self.running.remove(flight)
+        self.contexts = 0
+        for flight in self.running:
+            self.contexts |= context_bit(<PyObject *> flight.context)
+
+    cdef inline int note_wait(self) except -1:
+        if self.contexts:
+            note_wait(self)
+        return 0
+
+    def tell_waits(self):
+        self.waits_noted = False
+        self.on_own_wait()
+
+    def whereabouts(self, Ticket ticket not None):
+        if ticket.lane is not self or ticket.state > IN_FLIGHT:
+            return None
+        return whereabouts(self, ticket)
+
+    def take_ticket(self, Ticket ticket not None):
+        """Take what is left of one ticket, which is not done."""
+        cdef Leaving leaving = new_leaving(self, False, True)
+        leaving.take(ticket)
+        self.flights.append(leaving.queued)
+        self.tidy()
+        leaving.tell_abandoned()
         return leaving.queued
 
     # -------------------------------------------------------------------------------------- timer

@@ -33,6 +33,9 @@ static PyObject *microbatch_loop_mark(void)
 #endif
 }
 
+/* The context that this thread runs in, borrowed; what is asked of it is only its address. */
+static PyObject *microbatch_context(void) { return PyThreadState_Get()->context; }
+
 /* Set StopIteration with this value, without the arguments that its constructor would parse. */
 static void microbatch_stop_iteration(PyObject *value)
 {

@@ -70,6 +70,7 @@ class World:
             on_abandoned=lambda flight: self.log.append(("abandoned", flight)),
             on_idle=lambda: self.log.append(("idle",)),
             on_given_up=lambda ticket: ticket.cancel(),
+            on_own_wait=lambda: self.log.append(("own wait",)),
             on_callback_error=lambda error, callback, ticket: self.log.append(
                 ("reported", error, callback, ticket)
             ),
