@@ -271,6 +271,7 @@ class Lane:
         weigh: Callable[[Any], float] | None = None,
         priority: Callable[[Any], float] | None = None,
         dedupe: Callable[[Any], Any] | None = None,
+        dedupe_in_flight: bool = False,
         refuse_overweight: bool = False,
         ageing: float = 1.0,
         max_batches_per_key: int | None = None,

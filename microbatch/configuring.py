@@ -31,6 +31,7 @@ def group(lane: Lane, options: Options) -> None:
         weigh=of_item(options.weigh),
         priority=of_item(options.priority),
         dedupe=options.dedupe,
+        dedupe_in_flight=options.dedupe_in_flight,
         refuse_overweight=options.overweight == "reject",
         ageing=options.ageing,
         max_batches_per_key=options.max_concurrent_batches_per_key,

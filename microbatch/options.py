@@ -63,6 +63,7 @@ class HandlerOptions(TypedDict, total=False):
     priority: Weigh | None
     ageing: float
     dedupe: Identify | None
+    dedupe_in_flight: bool
     retry: AsyncRetrying | None
     on_error: OnError
     cancel_abandoned: bool
@@ -141,7 +142,12 @@ class Options:
     submitted more than ``ageing`` times the difference later."""
     dedupe: Identify | None = None
     """Items that are queued together, and whose ``dedupe(item)`` (and key) are equal, are handled
-    once; each caller has a ticket, a deadline and a result of its own."""
+    once; each caller has a ticket, a deadline and a result of its own. The handler sees only the
+    first of them: what they differ in otherwise is lost, so ``dedupe`` must tell apart whatever the
+    handler looks at. Callers are given the same result, not copies of it."""
+    dedupe_in_flight: bool = False
+    """Whether an item also joins an equal one that the handler works on already: its result may
+    rest on what the handler read before the item was submitted."""
     retry: AsyncRetrying | None = None
     """A tenacity ``AsyncRetrying``, by which a failed batch is handed to the handler again: the
     items of it that somebody still awaits, within their timeouts."""
@@ -252,6 +258,9 @@ class Options:
     def _check_groups(self) -> None:
         for name in ("key", "priority", "dedupe"):
             plain_callable(name, getattr(self, name))
+        flag("dedupe_in_flight", self.dedupe_in_flight)
+        if self.dedupe_in_flight and self.dedupe is None:
+            raise ValueError("dedupe_in_flight must be False without dedupe, got True")
         most, name = self.max_concurrent_batches_per_key, "max_concurrent_batches_per_key"
         if most is not None:
             self._set(name, count(name, most, "an integer or None"))

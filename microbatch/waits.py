@@ -34,7 +34,9 @@ class OwnWaits:
         self._most_per_key = options.max_concurrent_batches_per_key or math.inf
         self._name = name
         self._handlers = handlers
-        lane.in_line = turns is not None or self._most_per_key < math.inf
+        lane.in_line = (
+            turns is not None or self._most_per_key < math.inf or options.dedupe_in_flight
+        )
 
     def tell(self) -> None:
         """Fail what the youngest of the handlers waits for that wait in vain."""

@@ -257,3 +257,122 @@ async def test_what_comparing_raises_comes_out_of_submit(name: str) -> None:
         batcher.submit(Touchy())
     await first
     assert batcher.statistics().submitted == 1
+
+
+# ----------------------------------------------------------------------- joining what is in flight
+def joining(**options: Any) -> tuple[RecordingHandler[str, str], Batcher[str, str]]:
+    return shouting(dedupe_in_flight=True, **options)
+
+
+@pytest.mark.every_loop
+async def test_what_is_in_flight_can_be_joined_and_each_caller_gets_the_result() -> None:
+    handler, batcher = joining()
+    handler.hold()
+    first = batcher.submit("a")
+    await turns()
+    second, many = batcher.submit("A"), batcher.submit_many(["a", "b"])
+    now = batcher.statistics()
+    assert (now.in_flight, now.joined, now.deduplicated) == (1, 2, 2)
+    handler.release()
+    assert await asyncio.gather(first, second, many) == ["A", "A", ["A", "B"]]
+    assert [call.items for call in handler.calls] == [("a",), ("b",)]
+    assert await batcher.submit("a") == "A"
+    assert [call.items for call in handler.calls] == [("a",), ("b",), ("a",)]
+
+
+async def test_who_joins_in_flight_cancels_for_itself_alone() -> None:
+    handler, batcher = joining()
+    handler.hold()
+    first = batcher.submit("a")
+    await turns()
+    second, third = batcher.submit("a"), batcher.submit("a")
+    first.cancel()
+    third.cancel()
+    await turns()
+    assert handler.calls[0].outcome is None
+    handler.release()
+    assert await second == "A"
+    done = batcher.statistics()
+    assert (done.completed, done.cancelled) == (1, 2)
+
+
+async def test_the_handler_is_cancelled_with_the_last_who_joined() -> None:
+    handler, batcher = joining()
+    handler.hold()
+    first = batcher.submit("a")
+    await turns()
+    second = batcher.submit("a")
+    first.cancel()
+    second.cancel()
+    third = batcher.submit("a")
+    await turns()
+    assert handler.calls[0].outcome == "cancelled"
+    handler.release()
+    assert await third == "A"
+
+
+async def test_who_joins_in_flight_has_a_timeout_of_its_own() -> None:
+    handler, batcher = joining()
+    handler.hold()
+    first = batcher.submit("a", timeout=9.0)
+    await asyncio.sleep(1.0)
+    second, third = batcher.submit("a", timeout=2.0), batcher.submit("a", timeout=None)
+    with pytest.raises(BatchTimeoutError, match=r"its timeout of 2 s while it was in flight"):
+        await second
+    with pytest.raises(BatchTimeoutError, match=r"its timeout of 9 s while it was in flight"):
+        await first
+    handler.release()
+    assert await third == "A"
+    done = batcher.statistics()
+    assert (done.completed, done.late) == (1, 2)
+
+
+async def test_those_who_joined_in_flight_fail_with_copies_of_their_own() -> None:
+    gate = asyncio.Event()
+
+    async def handler(items: list[str]) -> list[str]:
+        await gate.wait()
+        raise ValueError(items)
+
+    batcher: Batcher[str, str] = Batcher(handler, dedupe=str, dedupe_in_flight=True)
+    first = batcher.submit("a")
+    await turns()
+    second = batcher.submit("a")
+    gate.set()
+    one, other = await asyncio.gather(first, second, return_exceptions=True)
+    assert (type(one), one is other, repr(one)) == (ValueError, False, repr(other))
+
+
+async def test_what_is_answered_is_joined_by_nobody_though_its_batch_goes_on() -> None:
+    async def handler(items: list[str]) -> Any:
+        for place, item in enumerate(items):
+            yield place, item.upper()
+            await asyncio.sleep(1.0)
+
+    batcher: Batcher[str, str] = Batcher(handler, dedupe=str, dedupe_in_flight=True)
+    first, other = batcher.submit("a"), batcher.submit("b")
+    assert await first == "A"
+    again, joined = batcher.submit("a"), batcher.submit("b")
+    assert await asyncio.gather(other, again, joined) == ["B", "A", "B"]
+    assert batcher.statistics().deduplicated == 1
+
+
+@pytest.mark.parametrize("options", [{"on_error": "bisect"}, {"ordering": "ordered"}], ids=str)
+async def test_what_is_in_flight_can_be_joined_with_bisect_and_in_order(options: Any) -> None:
+    async def handler(items: list[str]) -> list[str]:
+        await asyncio.sleep(1.0)
+        if "bad" in items:
+            raise ValueError(items)
+        return items
+
+    batcher: Batcher[str, str] = Batcher(
+        handler, dedupe=str, dedupe_in_flight=True, key=len, max_concurrent_batches=2, **options
+    )
+    first = [batcher.submit(item) for item in ["a", "bad", "b", "dab"]]
+    await asyncio.sleep(0.5)
+    joined = [batcher.submit(item) for item in ["a", "dab"]]
+    assert await asyncio.gather(*joined, return_exceptions=True) == ["a", "dab"] or options == {
+        "ordering": "ordered"
+    }
+    await asyncio.gather(*first, return_exceptions=True)
+    assert batcher.statistics().deduplicated == 2

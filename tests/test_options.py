@@ -79,8 +79,10 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *(("retry", value, TypeError, f"retry must be a tenacity.AsyncRetrying or None, got {value!r}")
       for value in (3, True, "twice", tenacity.Retrying(), tenacity.AsyncRetrying)),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned", "capture_context", "stream")
+      for name in ("cancel_abandoned", "capture_context", "dedupe_in_flight", "stream")
       for value in (0, 1, None, "yes")),
+    ("dedupe_in_flight", True, ValueError,
+     "dedupe_in_flight must be False without dedupe, got True"),
     *(("observer", value, TypeError, f"observer must be a callable or None, got {value!r}")
       for value in (0, "print", [print])),
     *(("observer", value, TypeError, f"observer must be called without await, got {value!r}")
@@ -186,6 +188,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "priority": None,
         "ageing": 1.0,
         "dedupe": None,
+        "dedupe_in_flight": False,
         "retry": None,
         "on_error": "fail",
         "cancel_abandoned": True,

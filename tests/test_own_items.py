@@ -180,6 +180,16 @@ async def test_items_of_any_kind_are_told(options: Any) -> None:
     await told(Recursing(max_batch_size=1, **options).batcher)
 
 
+async def test_a_handler_that_joins_what_it_works_on_itself_is_told() -> None:
+    async def recurse(items: list[int]) -> list[int]:
+        return [await batcher.submit(item) for item in items]
+
+    batcher: Batcher[int, int] = Batcher(
+        recurse, dedupe=str, dedupe_in_flight=True, max_concurrent_batches=9, name="recurse"
+    )
+    await told(batcher)
+
+
 async def test_shared_items_in_a_submission_of_many_are_told() -> None:
     async def recurse(items: list[int]) -> list[int]:
         return [sum(await batcher.submit_many([0, 0])) if item else 0 for item in items]

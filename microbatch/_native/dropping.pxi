@@ -27,7 +27,7 @@ cdef int drop_oldest(Lane lane, Py_ssize_t count) except -1:
         lane.live -= 1
     lane.dropped += dropped
     lane.flights.append(oldest)
-    oldest.fail(lane.dropped_error)
+    oldest.fail_all(lane.dropped_error)       # what shares them is tidied up after the new items
     if some_waited:
         lane.let_in()
     lane.waker.soon()

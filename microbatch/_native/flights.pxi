@@ -102,6 +102,7 @@ cdef class Flight(Slots):
             self.lane.settle(slot, state, value, self.counted)
         if self.alive == 0:
             self.land()
+        self.lane.tidy()
         if some_waited:
             self.lane.let_in()
         return True
@@ -149,13 +150,20 @@ cdef class Flight(Slots):
                 self.count_failure()
                 self.lane.settle(slot, RAISED, value, self.counted)
         self.land()
+        self.lane.tidy()
         if some_waited:
             self.lane.let_in()
 
     def fail(self, make_error):
+        cdef bint some_waited = self.lane.some_wait()
+        self.fail_all(make_error)
+        self.lane.tidy()
+        if some_waited:
+            self.lane.let_in()
+
+    cdef int fail_all(self, object make_error) except -1:
         cdef size_t place
         cdef Slot *slot
-        cdef bint some_waited = self.lane.some_wait()
         for place in range(self.tail):
             slot = &self.ring[place]
             if slot.ticket == NULL:
@@ -169,8 +177,7 @@ cdef class Flight(Slots):
                 self.count_failure()
                 self.lane.settle(slot, RAISED, error, self.counted)
         self.land()
-        if some_waited:
-            self.lane.let_in()
+        return 0
 
     cdef int land(self) except -1:
         self.alive = 0

@@ -25,6 +25,7 @@ cdef class Groups:
     cdef Lane lane
     cdef object key, weigh, priority, dedupe
     cdef bint refuses_overweight
+    cdef bint joins_in_flight         # whether equal items may be shared until they are settled
     cdef double ageing
     cdef Py_ssize_t most_per_key
     cdef bint ranked
@@ -107,9 +108,12 @@ cdef class Groups:
         except TypeError:
             check_hashable("dedupe must give what is hashable", same)
             raise
-        if shared is None or shared.state != QUEUED:
+        if shared is None or not self.takes_callers(shared):
             shared = group.shared[same] = new_shared(self.lane, group, same)
         return shared
+
+    cdef inline bint takes_callers(self, Shared shared) noexcept:
+        return shared.state == QUEUED or (self.joins_in_flight and shared.state == IN_FLIGHT)
 
     cdef int refuse_one(self, Asked asked) except -1:
         """Forget about an item that is not accepted."""
@@ -130,7 +134,7 @@ cdef class Groups:
 
     cdef int forget(self, Group group) except -1:
         """Drop a group that nothing refers to."""
-        if group.held or group.in_flight:
+        if group.held or group.in_flight or (self.joins_in_flight and group.shared):
             return 0
         try:
             if self.by_key.get(group.key) is group:
@@ -156,7 +160,7 @@ cdef class Groups:
     cdef int renew(self, Asked asked) except -1:
         """See to it that an item that is shared can be, still; it may run finalizers."""
         cdef Shared shared = asked.shared
-        while shared is not None and shared.state != QUEUED:      # it departed meanwhile
+        while shared is not None and not self.takes_callers(shared):      # not any more
             if shared.heir is None:
                 heir = new_shared(self.lane, shared.group, shared.same)
                 if shared.heir is None:
@@ -170,7 +174,7 @@ cdef class Groups:
         while again:
             again = False
             for asked in every:
-                if asked.shared is not None and asked.shared.state != QUEUED:
+                if asked.shared is not None and not self.takes_callers(asked.shared):
                     self.renew(asked)
                     again = True
         return 0
@@ -286,7 +290,8 @@ cdef class Groups:
         Py_DECREF(group)
         if queue.ring[place].index == SHARED:
             (<Shared> queue.ring[place].ticket).depart()
-            self.gone.append(<object> queue.ring[place].ticket)
+            if not self.joins_in_flight:
+                self.gone.append(<object> queue.ring[place].ticket)
         return 0
 
     cdef int tidy(self) except -1:

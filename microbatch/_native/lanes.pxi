@@ -85,14 +85,14 @@ cdef class Lane:
             self.groups.reconsider()
 
     def group(
-        self, *, key=None, weigh=None, priority=None, dedupe=None, bint refuse_overweight=False,
-        double ageing=1.0, max_batches_per_key=None,
+        self, *, key=None, weigh=None, priority=None, dedupe=None, bint dedupe_in_flight=False,
+        bint refuse_overweight=False, double ageing=1.0, max_batches_per_key=None,
     ):
         if self.groups is not None:
             raise RuntimeError("a lane must be grouped only once")
         cdef Groups groups = self.group_items()
         groups.key, groups.weigh, groups.priority, groups.dedupe = key, weigh, priority, dedupe
-        groups.ageing = ageing
+        groups.ageing, groups.joins_in_flight = ageing, dedupe_in_flight
         if priority is not None:
             groups.rank_all()
         groups.refuses_overweight = refuse_overweight

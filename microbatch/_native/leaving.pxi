@@ -99,6 +99,7 @@ cdef class Leaving:
             self.lane.move(flight, shared.place, self.emptied)
             self.lower(flight, 1)
         shared.state, shared.flight = CANCELLED, None
+        self.lane.groups.gone.append(shared)
         return 0
 
     cdef int note(self, Flight flight) except -1:

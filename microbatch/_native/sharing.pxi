@@ -1,4 +1,4 @@
-# Sharing: equal items that are queued together, and handled once for all their callers.
+# Sharing: equal items that are queued together, or in flight, and handled once for all callers.
 
 cdef Py_ssize_t SHARED = -2               # the index of a slot whose ticket is a Shared
 
@@ -33,6 +33,7 @@ cdef class Shared(Ticket):
         Py_INCREF(item)
         slot.ticket, slot.item, slot.index = <PyObject *> ticket, <PyObject *> item, index
         if index < 0:
+            ticket.state = self.state
             ticket.place = self.riders.tail - 1
             (<Rider> ticket).shared = self
         self.count += 1
@@ -64,6 +65,8 @@ cdef class Shared(Ticket):
                     shared[self.same] = self.heir
                 else:
                     del shared[self.same]
+            if self.group.groups.joins_in_flight and not shared:
+                self.group.groups.forget(self.group)
         except Exception:                 # whatever comparing does, the item goes on
             pass
         return 0
@@ -94,6 +97,7 @@ cdef int settle_shared(
         settle_riders(shared, value, individual, make_error, counted)
     finally:
         settling.remove(shared)
+        shared.lane.groups.gone.append(shared)
     return 0
 
 

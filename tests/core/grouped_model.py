@@ -94,6 +94,7 @@ class GroupedModel:
         self.grouped = False
         self.functions: set[str] = set()
         self.refuse_overweight, self.ageing, self.most_per_key = False, 1.0, math.inf
+        self.in_flight_too = False
         self.slot_free, self.closed = True, False
         self.queue: list[Item] = []
         self.flying: list[Flight] = []
@@ -135,6 +136,7 @@ class GroupedModel:
     def group(self, functions: set[str], **rules: Any) -> None:
         self.grouped, self.functions = True, functions
         self.refuse_overweight, self.ageing = rules["refuse_overweight"], rules["ageing"]
+        self.in_flight_too = rules["dedupe_in_flight"]
         most = rules["max_batches_per_key"]
         self.most_per_key = math.inf if most is None else most
 
@@ -267,7 +269,10 @@ class GroupedModel:
         """Stand in line, or with an equal item that does."""
         caller.ticket.callers.append(caller)
         if "same" in self.functions:
-            for other in self.queue:
+            joinable = [*self.queue]
+            if self.in_flight_too:
+                joinable += [i for f in self.flying if not f.is_late for i in f.here]
+            for other in joinable:
                 if (other.key, other.same) == (item.key, item.same):
                     other.callers.append(caller)
                     self.counters["deduplicated"] += 1

@@ -111,6 +111,7 @@ class LockstepGroups(RuleBasedStateMachine):
         rules=st.fixed_dictionaries(
             {
                 "refuse_overweight": st.booleans(),
+                "dedupe_in_flight": st.booleans(),
                 "ageing": st.sampled_from([0.25, 1.0, 4.0]),
                 "max_batches_per_key": st.sampled_from([None, 1, 2]),
             }
