@@ -108,8 +108,7 @@ class BatcherStatistics:
     rejected: int = 0
     """Items refused, so never submitted."""
     deduplicated: int = 0
-    """Items that joined an equal one that was queued, or with ``dedupe_in_flight`` in flight, instead
-    of being handled themselves."""
+    """Items that joined an equal one that was queued, or in flight, instead of being handled."""
     waiting: int = 0
     """Items that wait for admission now."""
     queued: int = 0
