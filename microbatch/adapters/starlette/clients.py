@@ -1,7 +1,6 @@
 """Give up what a client has asked for when it leaves before the answer."""
 
 import asyncio
-import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
@@ -70,22 +69,29 @@ class StreamResponse(StreamingResponse):
     - The status is sent with the first chunk. What fails before it, as an item that was refused or
       waited too long, is still an exception to the app's handlers, and gets a status of its own.
 
+    A client that leaves before the first chunk is a ClientClosedRequest, as with while_connected.
     What fails later can only cut the connection, so that the client doesn't take the part for the
     whole.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send it, as ASGI asks."""
-        with contextlib.suppress(ClientClosedRequest):
+        self._begun, left = False, None
+        try:
             await unless_gone(receive, asyncio.ensure_future(self.stream_response(send)))
+        except ClientClosedRequest as error:
+            left = error
         if self.background is not None:
             await self.background()
+        if left is not None and not self._begun:  # an app that answers nothing is an error
+            raise left
 
     async def stream_response(self, send: Send) -> None:
         """Send what the body yields, and close it."""
         chunks = aiter(self.body_iterator)
         try:
             chunk = await self._next_of(chunks)
+            self._begun = True
             start = {"status": self.status_code, "headers": self.raw_headers}
             await send({"type": "http.response.start", **start})
             while chunk is not None:
