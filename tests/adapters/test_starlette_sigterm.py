@@ -55,12 +55,15 @@ class Served:
 
     async def refuses(self) -> None:
         """Wait until nobody listens any more."""
-        with contextlib.suppress(ConnectionRefusedError):
-            while True:
+        while True:
+            try:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
-                with contextlib.suppress(ConnectionError):
-                    await writer.wait_closed()
+                await writer.wait_closed()
+            except ConnectionRefusedError:
+                return
+            except ConnectionError:  # it stopped listening in the midst of it
+                continue
 
     async def result(self) -> tuple[int, str]:
         """Give how it ended, and what it complained of."""
