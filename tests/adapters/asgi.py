@@ -109,6 +109,26 @@ async def living(app: Any) -> AsyncIterator[dict[str, Any]]:
     await life
 
 
+class Gate:
+    """Be a handler that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.let = asyncio.Event()
+        self.begun = asyncio.Event()
+        self.calls: list[list[Any]] = []
+        self.cancelled = 0
+
+    async def __call__(self, items: list[Any]) -> list[Any]:
+        self.calls.append(items)
+        self.begun.set()
+        try:
+            await self.let.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return items
+
+
 async def turns(count: int = 5) -> None:
     """Let the loop go round."""
     for _ in range(count):

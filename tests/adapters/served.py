@@ -21,7 +21,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from microbatch import Batcher
-from microbatch.adapters.starlette import closing, exception_handlers, lifespan, while_connected
+from microbatch.adapters.starlette import (
+    StreamResponse,
+    closing,
+    exception_handlers,
+    lifespan,
+    while_connected,
+)
 
 
 def tell(what: str, number: int = 0) -> None:
@@ -39,12 +45,20 @@ class Service:
         self.accepted = self.handled = 0
         self.open = False
         self.batcher: Batcher[int, int] = Batcher(self.handle, max_batch_size=16)
+        self.counter: Batcher[int, list[str]] = Batcher(self.count, stream=True)
 
     async def handle(self, numbers: list[int]) -> list[int]:
         await self.go.wait()
         assert self.open
         self.handled += len(numbers)
         return [2 * number for number in numbers]
+
+    async def count(self, starts: list[int]) -> AsyncIterator[list[str]]:
+        try:
+            yield [str(start) for start in starts]
+            await asyncio.get_running_loop().create_future()
+        finally:
+            tell("left", len(starts))
 
     def accept(self) -> None:
         self.accepted += 1
@@ -62,6 +76,10 @@ class Service:
         self.batcher.submit(await request.json())
         self.accept()
         return JSONResponse(None, 202)
+
+    async def stream(self, request: Request) -> StreamResponse:
+        """Answer with one chunk, and then never more."""
+        return StreamResponse(self.counter.stream(await request.json()))
 
     @contextlib.asynccontextmanager
     async def resources(self, app: Any) -> AsyncIterator[None]:
@@ -93,7 +111,8 @@ class Service:
 
     def app(self) -> Starlette:
         post = {"methods": ["POST"]}
-        routes = [Route("/double", self.double, **post), Route("/later", self.later, **post)]
+        endpoints = [self.double, self.later, self.stream]
+        routes = [Route(f"/{each.__name__}", each, **post) for each in endpoints]
         handlers: Any = exception_handlers()
         return Starlette(routes=routes, exception_handlers=handlers, lifespan=self.living)
 

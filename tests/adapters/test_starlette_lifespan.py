@@ -11,13 +11,13 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from starlette.applications import Starlette
 
-from microbatch import Batcher, BatcherClosedError, BlockingBatcher, CapacityError, batched
-from microbatch.adapters.starlette import closing, install, lifespan
+from microbatch import Batcher, BatcherClosedError, BlockingBatcher, batched
+from microbatch.adapters.starlette import closing, lifespan
 from microbatch.testing import RecordingHandler, run
-from tests.adapters.asgi import Client, living, turns
+from tests.adapters.asgi import living, turns
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -108,7 +108,9 @@ async def test_what_is_unfinished_after_the_timeout_is_counted_in_the_log(
     async with living(Starlette(lifespan=lifespan(quick, stuck, timeout=2.5))):
         last, *_ = [quick.submit(1), *(stuck.submit(item) for item in range(6))]
     assert (last.result(), now() - start) == (1, 2.5)
-    assert messages(caplog) == ["batcher 'stuck' was not drained within 2.5 s: unfinished items: 2"]
+    assert messages(caplog) == [
+        "batcher 'stuck' was not drained within 2.5 s: unfinished items: 2, handler calls: 1"
+    ]
     assert caplog.records[-1].levelno == logging.WARNING
     assert await stuck.submit(7) == 7
 
@@ -122,8 +124,8 @@ async def test_the_timeout_is_for_all_of_them_together(caplog: pytest.LogCapture
         batchers[2].submit(1)
     assert now() - start == 1.5
     assert messages(caplog) == [
-        "batcher 'first' was not drained within 1.5 s: unfinished items: 1",
-        "batcher 'second' was not drained within 1.5 s: unfinished items: 1",
+        "batcher 'first' was not drained within 1.5 s: unfinished items: 1, handler calls: 1",
+        "batcher 'second' was not drained within 1.5 s: unfinished items: 1, handler calls: 1",
     ]
     await asyncio.gather(*(each.drain() for each in batchers))
 
@@ -256,77 +258,6 @@ async def test_a_blocking_batcher_is_closed_too(caplog: pytest.LogCaptureFixture
     await batcher.batcher.aclose(timeout=0)
 
 
-# ----------------------------------------------------------------------------------------- install
-async def test_install_sets_an_app_up_in_one_call(make_app: Callable[..., Any]) -> None:
-    events = []
-
-    @contextlib.asynccontextmanager
-    async def resources(app: Any) -> AsyncIterator[dict[str, int]]:
-        yield {"pool": 1}
-        events.append("closed")
-
-    @batched(name="slow", capacity=1, overflow="reject")
-    async def handler(items: list[int]) -> list[int]:
-        await asyncio.sleep(1.0)
-        events.append("handled")
-        return items
-
-    async def endpoint(request: Any) -> None:
-        await handler(2)
-
-    app = make_app(lifespan=resources)
-    app.router.add_route("/", endpoint)
-    install(app, handler, retry_after=7)
-    async with living(app) as state:
-        ticket = handler(1)
-        client = await Client(app).ask()
-        assert (client.status, client.headers["retry-after"]) == (503, "7")
-    assert (state, ticket.result()) == ({"pool": 1}, 1)
-    assert events == ["handled", "closed"]
-
-
-async def test_an_app_without_a_lifespan_gets_one(make_app: Callable[..., Any]) -> None:
-    app, batcher = make_app(), Batcher(slow)
-    install(app, batcher)
-    async with living(app) as state:
-        ticket = batcher.submit(1)
-    assert (state, ticket.result()) == ({}, 1)
-
-
-async def test_routers_that_are_included_before_have_their_lifespans_around() -> None:
-    events = []
-
-    @contextlib.asynccontextmanager
-    async def resources(app: Any) -> AsyncIterator[dict[str, int]]:
-        yield {"pool": 1}
-        events.append("closed")
-
-    @batched()
-    async def handler(items: list[int]) -> list[int]:
-        await asyncio.sleep(1.0)
-        events.append("handled")
-        return items
-
-    app = FastAPI()
-    app.include_router(APIRouter(lifespan=resources))
-    install(app, handler, timeout=2.0)
-    async with living(app) as state:
-        handler(1)
-    assert state == {"pool": 1}
-    assert events == ["handled", "closed"]
-
-
-async def test_install_leaves_an_apps_own_handlers_alone(make_app: Callable[..., Any]) -> None:
-    async def own(request: Any, error: Exception) -> None: ...
-
-    app = make_app(exception_handlers={CapacityError: own})
-    before = app.router.lifespan_context
-    install(app)
-    assert app.exception_handlers[CapacityError] is own
-    assert app.exception_handlers[BatcherClosedError] is not own
-    assert app.router.lifespan_context is before
-
-
 # ------------------------------------------------------------------------------------ what is wrong
 class Model:
     @batched()
@@ -378,12 +309,6 @@ def test_what_is_wrong_is_said_at_once(
     with pytest.raises(error) as caught:
         function(*arguments, **options)
     assert str(caught.value) == message
-    if function is lifespan:
-        app = Starlette()
-        with pytest.raises(error) as caught:
-            install(app, *arguments, **options)
-        assert str(caught.value) == message
-        assert app.exception_handlers == {}
 
 
 @pytest.mark.parametrize("around", [generate, contextlib.nullcontext()])
@@ -399,15 +324,3 @@ async def test_a_blocking_batcher_cannot_be_drained_by_an_app() -> None:
         lifespan(blocking)  # type: ignore[arg-type]
     expected = f"batchers must be Batchers or @batched functions, got {blocking!r}"
     assert str(caught.value) == expected
-
-
-async def test_install_refuses_what_is_no_app_and_one_that_runs() -> None:
-    with pytest.raises(TypeError) as caught:
-        install(slow)  # type: ignore[arg-type]
-    assert str(caught.value) == f"app must be a Starlette or FastAPI app, got {slow!r}"
-    app = Starlette()
-    async with living(app):
-        with pytest.raises(RuntimeError) as late:
-            install(app)
-    assert str(late.value) == "install must be called before the app starts, which it has"
-    assert app.exception_handlers == {}

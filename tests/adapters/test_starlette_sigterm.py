@@ -185,3 +185,18 @@ def test_requests_that_outlast_the_servers_patience_give_their_items_up() -> Non
             assert (await served.result())[0] == ENDED
 
     asyncio.run(main())
+
+
+def test_the_stream_of_a_client_that_leaves_is_given_up() -> None:
+    async def main() -> None:
+        async with serving() as (served, client):
+            async with client.stream("POST", "/stream", json=7) as answer:
+                assert answer.status_code == 200
+                assert await anext(answer.aiter_text()) == "7"
+            assert await served.told("left") == 1
+            served.end()
+            code, complaints = await served.result()
+            assert code == ENDED
+            assert "Traceback" not in complaints
+
+    asyncio.run(main())

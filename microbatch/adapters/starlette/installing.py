@@ -25,10 +25,12 @@ def install(
         install(app, embed, rerank)
 
     Puts ``lifespan(*batchers, timeout=timeout)`` into the app's own lifespan, and adds
-    ``exception_handlers(retry_after=retry_after)`` where the app has none for that exception. Do
-    it when the routers are included, and before the app starts; afterwards it raises RuntimeError.
-    Without batchers it adds the handlers alone. What is wrong raises TypeError or ValueError and
-    changes nothing.
+    ``exception_handlers(retry_after=retry_after)`` where the app has none for that exception.
+    Without batchers it adds the handlers alone.
+
+    Do it when the routers are included, and to the app that the server runs: the lifespan of one
+    that is mounted in another is not run. Once the app has started it raises RuntimeError. What is
+    wrong raises TypeError or ValueError and changes nothing.
     """
     check_app(app)
     handlers = exception_handlers(retry_after=retry_after)

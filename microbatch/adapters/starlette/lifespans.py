@@ -116,11 +116,13 @@ async def drain(batchers: Sequence[AnyBatcher], timeout: float | None) -> None:
             async with asyncio.timeout_at(deadline):
                 await batcher.drain()
         except TimeoutError:
+            now = batcher.statistics()
             log.warning(
-                "batcher %r was not drained within %g s: unfinished items: %d",
+                "batcher %r was not drained within %g s: unfinished items: %d, handler calls: %d",
                 batcher.name,
                 timeout,
-                unfinished(batcher),
+                now.waiting + now.queued + now.joined + now.in_flight,
+                now.slots_busy,
             )
 
 
@@ -135,12 +137,6 @@ async def close(batchers: Sequence[Closable], timeout: float | None) -> None:
                 timeout,
                 given_up,
             )
-
-
-def unfinished(batcher: AnyBatcher) -> int:
-    """Count the items that a batcher has accepted, and not settled."""
-    now = batcher.statistics()
-    return now.waiting + now.queued + now.joined + now.in_flight
 
 
 def deadline_of(timeout: float | None) -> float | None:
