@@ -14,7 +14,7 @@ nox.options.sessions = ["tests", "coverage", "lint", "types", "docs"]
 ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
-EVERYTHING = "cli,demo,opentelemetry,prometheus,retry,uvloop"
+EVERYTHING = "cli,demo,opentelemetry,prometheus,retry,starlette,uvloop"
 ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
 
 # Keeps the working directory off sys.path, so that the checkout never hides the wheel.

@@ -8,30 +8,21 @@ Serves http://127.0.0.1:8000 until Ctrl-C; --port chooses another port. Ask it:
 """
 
 import argparse
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import chain, islice
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request, Response
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, Field
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 
-from microbatch import (
-    Batcher,
-    BatcherClosedError,
-    BatchTimeoutError,
-    CapacityError,
-    OverweightError,
-)
+from microbatch import Batcher
 from microbatch.adapters.prometheus import BatcherCollector
-
-R = TypeVar("R")
+from microbatch.adapters.starlette import closing, exception_handlers, while_connected
 
 Centimetres = Annotated[float, Field(gt=0, lt=100)]
 Flower = tuple[Centimetres, Centimetres, Centimetres, Centimetres]
@@ -68,7 +59,7 @@ def create_app(load: Callable[[], Classify] = train) -> FastAPI:
     """Make the service; its batcher lives as long as the app does."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         app.state.batcher = batcher = Batcher(
             load(),  # a plain function: it runs in a thread, and the service stays responsive
             name="species",
@@ -81,13 +72,11 @@ def create_app(load: Callable[[], Classify] = train) -> FastAPI:
         )
         app.state.metrics = CollectorRegistry()
         BatcherCollector(batcher, registry=app.state.metrics)
-        yield
-        await batcher.aclose(timeout=10.0)  # what was accepted is finished
+        async with closing(batcher, timeout=10.0):  # what was accepted is finished
+            yield
 
-    app = FastAPI(title="Iris species", lifespan=lifespan)
+    app = FastAPI(title="Iris species", lifespan=lifespan, exception_handlers=exception_handlers())
     app.include_router(router)
-    for error in STATUS:
-        app.add_exception_handler(error, refuse)
     return app
 
 
@@ -123,46 +112,6 @@ async def metrics(request: Request) -> Response:
     """Give the statistics as Prometheus reads them."""
     text = generate_latest(request.app.state.metrics)
     return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-# ------------------------------------------------------------------------------ clients that leave
-async def while_connected(request: Request, work: Awaitable[R]) -> R:
-    """Await a result, or give it up when the client goes away first.
-
-    An endpoint is not cancelled when its client disconnects; it has to listen for that itself,
-    which it may once the body has been read.
-    """
-    result = asyncio.ensure_future(work)  # a ticket is a future already
-    gone = asyncio.create_task(disconnection(request))
-    try:
-        await asyncio.wait((result, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not result.done():
-            raise HTTPException(499, "the client has gone")  # nobody reads it
-        return result.result()
-    finally:
-        gone.cancel()
-        result.cancel()  # does nothing to one that is done
-
-
-async def disconnection(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-# ------------------------------------------------------------------------------------- what fails
-STATUS: dict[type[Exception], int] = {
-    OverweightError: 413,
-    CapacityError: 503,
-    BatcherClosedError: 503,
-    BatchTimeoutError: 504,
-}
-
-
-async def refuse(request: Request, error: Exception) -> JSONResponse:
-    """Say what microbatch says, in HTTP's words."""
-    status = STATUS[type(error)]
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse({"detail": str(error)}, status, headers)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,11 @@ import pytest
 
 @pytest.mark.parametrize(
     ("module", "library"),
-    [("prometheus", "prometheus_client"), ("opentelemetry", "opentelemetry")],
+    [
+        ("prometheus", "prometheus_client"),
+        ("opentelemetry", "opentelemetry"),
+        ("starlette", "starlette"),
+    ],
 )
 def test_a_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, module: str, library: str
