@@ -82,8 +82,8 @@ def main() -> None:
         "max_latency=0.030": waiting(0.030),
         "lingering(0.005, 0.030)": lingering(0.005, 0.030),
     }
-    print("                                       answers  median    mean  queued  most go")
-    print("callers        batcher                a second wait ms   batch      ms  by reason")
+    print("                                     answers  median    mean  queued  most go")
+    print("callers       batcher               a second wait ms   batch      ms  by reason")
     for title, callers, way in (
         ("64 in process", 64, IN_PROCESS),
         ("64 over HTTP", 64, OVER_HTTP),
@@ -91,7 +91,7 @@ def main() -> None:
         ("1 over HTTP", 1, OVER_HTTP),
     ):
         for options, make in batchers.items():
-            print(f"{title:15}{options:24}{run(measure, callers, way, make)}")
+            print(f"{title:14}{options:23}{run(measure, callers, way, make)}")
 
 
 if __name__ == "__main__":
