@@ -15,7 +15,7 @@ from statistics import median
 from microbatch import BatchDispatched, BatchEnded, Batcher
 from microbatch.testing import run
 
-SECONDS = 2.0
+SECONDS = 1.0
 IN_PROCESS = (0.0, 0.0)
 OVER_HTTP = (0.001, 0.004)
 

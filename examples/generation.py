@@ -1,4 +1,4 @@
-"""Batch token generation per step: 200 readers of one toy model, by fixed batches and by steps.
+"""Batch token generation per step: 100 readers of one toy model, by fixed batches and by steps.
 
 A step of the model makes one word for each text in it. It takes 20 ms, and 0.2 ms more for each
 text. Readers come at random, three a second, and want between 20 and 500 words. The clock is
@@ -16,7 +16,7 @@ from statistics import median, quantiles
 from microbatch import END, End, batched
 from microbatch.testing import run
 
-READERS = 200
+READERS = 100
 PER_SECOND = 3.0
 END_OF_TEXT = "."
 
