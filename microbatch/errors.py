@@ -1,7 +1,5 @@
 """Every exception that microbatch raises by itself.
 
-::
-
     MicrobatchError
     ├── BatchError               a failure that could not be handed on as it was; see __cause__
     ├── BatcherClosedError       the batcher is closed, or was closed before the item was handled

@@ -1,5 +1,9 @@
 """Compare what microbatch and its peers cost per item; print a Markdown table of each workload.
 
+    python -m benchmarks.peers --json docs/images/peers.json --svg docs/images/peers.svg
+
+makes the chart of the documentation's home anew.
+
 Each library runs in its own environment under .conformance/, which is made on first use. Each
 repetition of each is a process of its own, and the libraries take turns. The ratio is the cost per
 item over that of a bare asyncio.Future round trip in the same process: absolute times don't travel
@@ -9,11 +13,13 @@ gives its items back; benchmarks/peers/measure.py says the rest.
 
 import argparse
 import json
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from benchmarks.peers import measure
+from benchmarks.peers import chart, measure
 from conformance import arguments as read
 from conformance.child import command
 from conformance.environments import InstallationError, prepare
@@ -117,6 +123,35 @@ def page(peers: Sequence[Peer], repetitions: int) -> str:
     return "\n\n".join(parts)
 
 
+def report(peers: Sequence[Peer], repetitions: int) -> chart.Report:
+    """Give all that was measured, as it can be written down."""
+    setting = Setting.here()
+    return {
+        "python": setting.python,
+        "machine": f"{setting.machine}, {processor()}",
+        "date": setting.date,
+        "repetitions": repetitions,
+        "peers": [
+            {
+                "title": peer.title,
+                "version": peer.version,
+                "missing": peer.missing,
+                "ratios": {} if peer.missing else peer.ratios,
+                "seconds": {} if peer.missing else peer.seconds,
+            }
+            for peer in peers
+        ],
+    }
+
+
+def processor(listed: Path = Path("/proc/cpuinfo")) -> str:
+    """Name the processor, where the system tells, and count its cores."""
+    cores = f"{os.cpu_count()} cores"
+    lines = listed.read_text().splitlines() if listed.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{cores} of {models[0]}" if models else cores
+
+
 def parser() -> argparse.ArgumentParser:
     """Say what can be asked for."""
     listed = "\n".join(f"  {name:<20}{adapter_of(name).title}" for name in NAMES)
@@ -131,6 +166,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--repeat", type=read.count, default=7, metavar="N", help="repetitions (default: 7)"
     )
+    made.add_argument(
+        "--json", type=read.output, metavar="FILE", help="write down all that was measured"
+    )
+    made.add_argument("--svg", type=read.output, metavar="FILE", help="draw it as a picture")
     made.add_argument(
         "--fresh", action="store_true", help="make the environments anew, with the newest versions"
     )
@@ -147,6 +186,11 @@ def main() -> int:
             if not peer.missing:
                 repeat(peer)
     print(page(peers, given.repeat))
+    figures = report(peers, given.repeat)
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if given.svg:
+        given.svg.write_text(chart.draw(figures), encoding="utf-8")
     return 0
 
 

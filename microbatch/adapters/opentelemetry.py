@@ -23,7 +23,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(
         "microbatch.adapters.opentelemetry needs opentelemetry: "
-        "pip install 'microbatch[opentelemetry]'"
+        "pip install opentelemetry-api, or microbatch with its extra 'opentelemetry'"
     ) from error
 
 __all__ = ["BatcherTelemetry"]
@@ -33,8 +33,6 @@ NAME = "microbatch.batcher.name"
 
 class BatcherTelemetry(Batchers):
     """Be an observer that makes a span of each batch, and metrics of batches and batchers.
-
-    ::
 
         telemetry = BatcherTelemetry()
         batcher = Batcher(handler, observer=telemetry)

@@ -27,7 +27,7 @@ try:
 except ModuleNotFoundError as error:
     raise ImportError(
         "microbatch.adapters.prometheus needs prometheus_client: "
-        "pip install 'microbatch[prometheus]'"
+        "pip install prometheus-client, or microbatch with its extra 'prometheus'"
     ) from error
 
 __all__ = ["BatcherCollector"]
@@ -44,8 +44,6 @@ HISTOGRAMS: dict[str, tuple[str, str, Sequence[float]]] = {
 
 class BatcherCollector(Batchers):
     """Collect the statistics of batchers whenever Prometheus scrapes; items pay nothing for it.
-
-    ::
 
         collector = BatcherCollector(batcher)
         start_http_server(8000)

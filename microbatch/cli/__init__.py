@@ -13,6 +13,9 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("click", "rich"):
             raise
-        sys.stderr.write(f"microbatch needs {missing}: pip install 'microbatch[cli]'\n")
+        sys.stderr.write(
+            f"microbatch needs {missing}: pip install click rich, "
+            "or microbatch with its extra 'cli'\n"
+        )
         sys.exit(2)
     app(prog_name="microbatch")

@@ -85,7 +85,8 @@ def prepare(settings: dict[str, Any], on_progress: Callable[[str, int, int], obj
         if (error.name or "").partition(".")[0] not in ("sklearn", "numpy"):
             raise
         raise click.UsageError(
-            "the demo needs scikit-learn: pip install 'microbatch[demo]'"
+            "the demo needs scikit-learn: pip install scikit-learn, "
+            "or microbatch with its extra 'demo'"
         ) from error
     try:
         return Demo(Settings(**settings), on_progress)

@@ -1,7 +1,5 @@
 """Files in, files out: each row of a file through a batch handler, and its answer in its place.
 
-::
-
     files      BlockReader (bytes, as they come), LineWriter (lines, as they are ready)
     jsonl      JsonLines (bytes to rows), encode (results and failures to lines)
     loading    load (a handler by its name), batcher_for (the batcher it is served by)

@@ -9,15 +9,15 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    ("module", "library"),
+    ("module", "library", "distribution"),
     [
-        ("prometheus", "prometheus_client"),
-        ("opentelemetry", "opentelemetry"),
-        ("starlette", "starlette"),
+        ("prometheus", "prometheus_client", "prometheus-client"),
+        ("opentelemetry", "opentelemetry", "opentelemetry-api"),
+        ("starlette", "starlette", "starlette"),
     ],
 )
 def test_a_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, module: str, library: str
+    monkeypatch: pytest.MonkeyPatch, module: str, library: str, distribution: str
 ) -> None:
     adapter = f"microbatch.adapters.{module}"
     importlib.import_module(adapter)
@@ -27,4 +27,7 @@ def test_a_missing_extra_is_named(
     monkeypatch.delitem(sys.modules, adapter)
     with pytest.raises(ImportError) as caught:
         importlib.import_module(adapter)
-    assert str(caught.value) == f"{adapter} needs {library}: pip install 'microbatch[{module}]'"
+    assert str(caught.value) == (
+        f"{adapter} needs {library}: "
+        f"pip install {distribution}, or microbatch with its extra '{module}'"
+    )

@@ -112,7 +112,9 @@ def test_without_its_extra_the_command_says_what_to_install(
         cli.main()
     assert caught.value.code == 2
     package = missing.partition(".")[0]
-    expected = f"microbatch needs {package}: pip install 'microbatch[cli]'\n"
+    expected = (
+        f"microbatch needs {package}: pip install click rich, or microbatch with its extra 'cli'\n"
+    )
     assert capsys.readouterr() == ("", expected)
 
 

@@ -1,16 +1,21 @@
 """The reports, from a few results that are made up."""
 
 import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.peers import measure
-from benchmarks.peers.__main__ import Peer, page
+from benchmarks.peers import chart, measure
+from benchmarks.peers.__main__ import Peer, page, processor
+from benchmarks.peers.__main__ import report as figures_of
 from conformance.finding import Finding
 from conformance.peers import OURS, module_of
 from conformance.report import report
 from conformance.results import Result, Setting
 
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SETTING = Setting("CPython 3.13.0", "Linux on x86_64", "2026-11-20")
 RESULTS = [
     Result(
@@ -125,3 +130,53 @@ def test_the_benchmark_says_where_microbatch_loses(monkeypatch: pytest.MonkeyPat
     assert "microbatch (1.80) loses to: fast (1.20), bare futures (1.00)." in text
     assert text.endswith("Third is left out: it crashed")
     assert "loses to: nothing in this table." in page([measured("microbatch", 0.6)], 3)
+
+
+# ----------------------------------------------------------------------------------- the picture
+def texts(svg: str) -> list[str]:
+    return [each.text or "" for each in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_picture_shows_each_library_and_where_the_figures_come_from() -> None:
+    third = Peer("third", "Third", missing="it crashed")
+    figures = figures_of([measured("fast", 3.0), measured("microbatch", 1.8), third], 3)
+    svg = chart.draw(json.loads(json.dumps(figures)))
+    words = texts(svg)
+    assert words[:2] == ["microbatch 1.0", "fast 1.0"]
+    assert words.index("1.80") < words.index("3.00")
+    said = " ".join(words)
+    assert "Median of 3, batches of at most 64" in said
+    assert "Left out: Third." in said
+    assert all(figures[each] in said for each in ("python", "machine", "date"))
+    title = "One caller, one item after the other, no wait for companions"
+    assert f"{title}: microbatch 1.80, fast 3.00.</desc>" in svg
+
+
+def test_the_picture_in_the_documentation_is_made_of_the_figures_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made.svg"
+    figures = str(IMAGES / "peers.json")
+    monkeypatch.setattr(sys, "argv", ["chart", figures, str(made)])
+    assert chart.main() == 0
+    assert made.read_text() == (IMAGES / "peers.svg").read_text()
+
+
+@pytest.mark.parametrize("picture", sorted(IMAGES.glob("*.svg")), ids=lambda path: path.stem)
+def test_pictures_can_be_read_by_people_and_by_their_tools(picture: Path) -> None:
+    svg = ET.fromstring(picture.read_text())
+    kinds = [each.tag.rpartition("}")[2] for each in svg]
+    assert kinds[:2] == ["title", "desc"]
+    assert svg.get("role") == "img"
+    for name in (svg.get("aria-labelledby") or "").split():
+        assert svg.find(f"*[@id='{name}']") is not None
+    assert "text" in kinds
+    # In a page of Markdown, an empty line would end it.
+    assert "\n\n" not in picture.read_text()
+
+
+def test_the_processor_is_named_where_the_system_tells(tmp_path: Path) -> None:
+    listed = tmp_path / "cpuinfo"
+    assert " of " not in processor(listed)
+    listed.write_text("processor : 0\nmodel name\t: Some CPU\n")
+    assert processor(listed).endswith(" cores of Some CPU")

@@ -50,3 +50,23 @@ def test_batches_of_like_lengths_are_padded_less(run_example: Callable[..., str]
     paddings = [int(row[3]) for row in rows]
     assert paddings[2] < paddings[1] < paddings[0]
     assert "weight must be <= max_batch_weight (1024)" in output
+
+
+def test_steps_are_sooner_than_batches_as_their_page_says(run_example: Callable[..., str]) -> None:
+    output = run_example("generation")
+    rows = re.findall(r"^(.+?)  +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", output, re.MULTILINE)
+    whole, streamed, stepped = [float(row[1]) for row in rows]
+    assert whole > 400 * stepped
+    assert streamed > 100 * stepped
+    assert output in (HOW_TO / "generation.md").read_text()
+
+
+def test_closed_loops_settle_as_their_page_says(run_example: Callable[..., str]) -> None:
+    output = run_example("closed_loops")
+    pattern = r"^(\d+ \w+ \w+) +(.+?)  +([\d,]+) +[\d.]+ +([\d.]+) +[\d.]+  \w+$"
+    rows = re.findall(pattern, output, re.MULTILINE)
+    sizes = {row[:2]: float(row[3]) for row in rows}
+    assert sizes["64 over HTTP", "max_latency=0"] < 33
+    assert sizes["64 over HTTP", "lingering(0.005, 0.030)"] > 60
+    assert sizes["64 in process", "max_latency=0"] > 58
+    assert output in (HOW_TO / "closed-loops.md").read_text()

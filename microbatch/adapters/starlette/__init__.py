@@ -9,7 +9,8 @@ try:
     import starlette as _  # noqa: F401
 except ModuleNotFoundError as error:
     raise ImportError(
-        "microbatch.adapters.starlette needs starlette: pip install 'microbatch[starlette]'"
+        "microbatch.adapters.starlette needs starlette: "
+        "pip install starlette, or microbatch with its extra 'starlette'"
     ) from error
 
 from microbatch.adapters.starlette.clients import (
