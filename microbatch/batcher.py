@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeV
 
 from microbatch._core import Front
 from microbatch.channel import End
-from microbatch.handler import as_coroutine_function, check_stream, name_of
+from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import (
     BatcherOptions,
@@ -123,6 +123,7 @@ class Batcher(Front[T_contra, R_co]):
         checked = Options.of(options)
         work = as_coroutine_function(handler, checked.executor)
         check_stream(handler, checked.stream)
+        check_columnar(handler, checked.columnar)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
 
     @property
