@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._core import Front
 from microbatch.channel import End
@@ -17,6 +17,7 @@ from microbatch.options import (
     one_of,
     seconds,
 )
+from microbatch.shapes import Columns, Named, Pair, Results, Triple
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import MappedSource
 from microbatch.streaming import Stream, open_stream
@@ -28,18 +29,9 @@ R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 C = TypeVar("C")
-
-
-class Results(Protocol[R_co]):
-    """Be what a handler may answer: a sized sequence, such as a list, an array or a tensor."""
-
-    def __len__(self) -> int:
-        """Give the number of results."""
-        ...
-
-    def __getitem__(self, index: int, /) -> R_co:
-        """Give the result of the item at that place."""
-        ...
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 Answer: TypeAlias = (
@@ -91,6 +83,42 @@ class Batcher(Front[T_contra, R_co]):
         handler: Callable[[list[T]], Chunks[C]],
         *,
         stream: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, dict[str, V]]",
+        handler: Callable[[list[T]], Named[V]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, tuple[U, V]]",
+        handler: Callable[[list[T]], Pair[U, V]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, tuple[U, V, W]]",
+        handler: Callable[[list[T]], Triple[U, V, W]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, Any]",
+        handler: Callable[[list[T]], Columns],
+        *,
+        columnar: Literal[True],
         **options: Unpack[HandlerOptions],
     ) -> None: ...
 

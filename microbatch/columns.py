@@ -40,8 +40,9 @@ def columns_of(answer: Any, name: str) -> tuple[list[Column], MakeRow]:
         return labelled(list(answer.items()), name)
     kind = answer.__class__
     if isinstance(answer, (tuple, list)):
-        labels = getattr(kind, "_fields", range(len(answer)))
-        return list(zip(labels, answer, strict=True)), getattr(kind, "_make", tuple)
+        columns: list[Any] = [*answer]
+        labels = getattr(kind, "_fields", range(len(columns)))
+        return list(zip(labels, columns, strict=True)), getattr(kind, "_make", tuple)
     raise BatchError(
         f"handler {name!r} must return columns or None with columnar=True: a mapping, a table, "
         f"a tuple or a list of sequences that each have one result for each item, "
