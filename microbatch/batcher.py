@@ -47,9 +47,12 @@ class Batcher(Front[T_contra, R_co]):
     """Group items that are submitted one by one, and hand them to one handler as lists.
 
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
-    to each; an exception at some place of it is raised to that place's caller alone. It is an
-    ``async def``, or a plain function, which runs in a thread of anyio's pool, or where the option
-    ``executor`` says.
+    to each; an exception at some place of it is raised to that place's caller alone. Results go by
+    position, never by label, and what has no positions is refused. With ``columnar=True`` it
+    answers columns, each as long as the batch, and each caller gets its row.
+
+    It is an ``async def``, or a plain function, which runs in a thread of anyio's pool, or where
+    the option ``executor`` says.
 
     An async generator yields ``(index, result)`` pairs, in any order, and each caller is answered
     at once; what is missing at its end is a ResultCountError for those callers alone. It is closed

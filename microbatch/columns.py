@@ -29,7 +29,12 @@ def rows_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     if not columns:
         raise BatchError(f"handler {name!r} must return at least one column, got none: {answer!r}")
     values = [places_in(column, label, size, name) for label, column in columns]
-    return tuple([outcome_of(row, make_row) for row in zip(*values, strict=True)])
+    rows = [make_row(row) for row in zip(*values, strict=True)]
+    for column in reversed(values):
+        for place, value in enumerate(column):
+            if isinstance(value, BaseException):
+                rows[place] = value
+    return tuple(rows)
 
 
 def columns_of(answer: Any, name: str) -> tuple[list[Column], MakeRow]:
@@ -80,11 +85,3 @@ def places_in(column: Any, label: Any, size: int, name: str) -> Sequence[Any]:
     if column is None:
         return (None,) * size
     return places_of(column, Wanted(name=name, size=size, where=f" in column {label!r}"))
-
-
-def outcome_of(row: Sequence[Any], make_row: MakeRow) -> Any:
-    """Make a row for its caller, or give the first exception in it."""
-    for value in row:
-        if isinstance(value, BaseException):
-            return value
-    return make_row(row)
