@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from microbatch.errors import BatchError, ResultCountError
 
 __all__ = ["Wanted", "is_exact", "is_mapping", "is_table", "places_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Know what a handler has to answer for some items, and say so where it did not."""
 
     name: str

@@ -12,7 +12,7 @@ from microbatch.channel import END, Bell, Channel, ring_all
 from microbatch.errors import CapacityError
 from microbatch.options import Options
 from microbatch.outcome import individual, original
-from microbatch.positions import Wanted, places_of
+from microbatch.positions import Wanted, is_exact, places_of
 from microbatch.settling import SETTLED, as_it_is
 
 __all__ = ["Steps"]
@@ -152,5 +152,7 @@ def chunks_of(step: Any, size: int, name: str) -> Sequence[Any]:
 
     Raises ResultCountError when the number differs, and BatchError for what is no sequence.
     """
+    if is_exact(step) and len(step) == size:
+        return step  # type: ignore[no-any-return]
     wanted = Wanted(name=name, size=size, verb="yield", each="chunk", items="items still there")
     return places_of(step, wanted)
