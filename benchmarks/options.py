@@ -38,6 +38,11 @@ async def pairs(items: list[int]) -> AsyncIterator[tuple[int, int]]:
         yield place, item
 
 
+async def columns(items: list[int]) -> dict[str, list[int]]:
+    """Be the trivial handler that answers two columns."""
+    return {"first": items, "second": items}
+
+
 async def chunks(items: list[int]) -> AsyncIterator[list[int]]:
     """Be the trivial handler that streams one chunk for each item."""
     yield items
@@ -61,6 +66,7 @@ ROWS = [
     Row('`on_error="bisect"`, nothing fails', {"on_error": "bisect"}),
     Row("`observer`", {"observer": ignore}),
     Row("`capture_context`", {"capture_context": True}),
+    Row("`columnar=True`, two columns", {"columnar": True}, handler=columns),
     Row("a handler that yields `(index, result)`", {}, handler=pairs),
     Row("`stream=True`, one chunk an item, as `submit`", {"stream": True}, handler=chunks),
 ]

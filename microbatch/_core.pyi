@@ -43,6 +43,7 @@ class Ticket(Generic[_R_co]):
     def result(self) -> _R_co:
         """Give the result, or raise what the ticket failed with.
 
+        It is raised each time with the traceback that it came with, so that none grows.
         Raises the loop's CancelledError when it was cancelled, and its InvalidStateError before it
         is done.
         """

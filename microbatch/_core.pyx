@@ -32,6 +32,7 @@ cdef extern from "Python.h":
     object PyObject_CallNoArgs(object)
     unsigned long thread_ident "PyThread_get_thread_ident"() noexcept
     PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
+    PyObject *PyException_GetTraceback(object)
     void PyException_SetTraceback(object, object)
     Py_ssize_t PY_SSIZE_T_MAX
 

@@ -12,14 +12,13 @@ from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from microbatch._core import Flight, Lane
 from microbatch.batch import served, serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options
-from microbatch.outcome import individual, results_of
-from microbatch.settling import SETTLED, Interrupted, Settling, as_it_is
+from microbatch.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from microbatch.retrying import RetryPolicy
 
 __all__ = ["Attempts"]
-
-
-Individual: TypeAlias = Callable[[BaseException], BaseException]
 
 
 class LotOverError(BaseException):
@@ -91,7 +87,7 @@ class Attempts(Settling):
         name: str,
         context: Context,
     ) -> None:
-        super().__init__(name)
+        super().__init__(name, options)
         self.retried = 0
         """Items that were sent again, each time that they were."""
         self.name = name
@@ -265,8 +261,9 @@ class Course:
         self.failure = error
         self._note(lot, (error,) * lot.flight.size)
 
-    def _note(self, lot: Lot, results: Sequence[Any], own: Individual = individual) -> None:
+    def _note(self, lot: Lot, results: Sequence[Any], own: Individual | None = None) -> None:
         """Settle the items of a lot with their results, or keep these until it is their turn."""
+        own = own or self._attempts.own_errors(lot.flight, results)
         if not self._attempts.ordered:
             lot.flight.resolve(tuple(results), own)
             self._attempts.wake()
@@ -329,7 +326,7 @@ class Course:
         if answer is SETTLED:  # item by item, and so there is nothing left to hand out
             return answer, None
         try:
-            lot.results = results_of(answer, lot.flight.size, self._attempts.name)
+            lot.results = self._attempts.results(answer, lot.flight.size)
         except Exception as wrong:
             return None, wrong
         lot.answer = answer

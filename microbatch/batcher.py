@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._core import Front
 from microbatch.channel import End
-from microbatch.handler import as_coroutine_function, check_stream, name_of
+from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import (
     BatcherOptions,
@@ -17,6 +17,7 @@ from microbatch.options import (
     one_of,
     seconds,
 )
+from microbatch.shapes import Columns, Named, Pair, Results, Triple
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import MappedSource
 from microbatch.streaming import Stream, open_stream
@@ -28,18 +29,9 @@ R = TypeVar("R")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 C = TypeVar("C")
-
-
-class Results(Protocol[R_co]):
-    """Be what a handler may answer: a sized sequence, such as a list, an array or a tensor."""
-
-    def __len__(self) -> int:
-        """Give the number of results."""
-        ...
-
-    def __getitem__(self, index: int, /) -> R_co:
-        """Give the result of the item at that place."""
-        ...
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 
 
 Answer: TypeAlias = (
@@ -55,9 +47,12 @@ class Batcher(Front[T_contra, R_co]):
     """Group items that are submitted one by one, and hand them to one handler as lists.
 
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None
-    to each; an exception at some place of it is raised to that place's caller alone. It is an
-    ``async def``, or a plain function, which runs in a thread of anyio's pool, or where the option
-    ``executor`` says.
+    to each; an exception at some place of it is raised to that place's caller alone. Results go by
+    position, never by label, and what has no positions is refused. With ``columnar=True`` it
+    answers columns, each as long as the batch, and each caller gets its row.
+
+    It is an ``async def``, or a plain function, which runs in a thread of anyio's pool, or where
+    the option ``executor`` says.
 
     An async generator yields ``(index, result)`` pairs, in any order, and each caller is answered
     at once; what is missing at its end is a ResultCountError for those callers alone. It is closed
@@ -96,6 +91,42 @@ class Batcher(Front[T_contra, R_co]):
 
     @overload
     def __init__(
+        self: "Batcher[T, dict[str, V]]",
+        handler: Callable[[list[T]], Named[V]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, tuple[U, V]]",
+        handler: Callable[[list[T]], Pair[U, V]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, tuple[U, V, W]]",
+        handler: Callable[[list[T]], Triple[U, V, W]],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: "Batcher[T, Any]",
+        handler: Callable[[list[T]], Columns],
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
         self: "Batcher[T, R]",
         handler: Callable[[list[T]], Answer[R]],
         **options: Unpack[BatcherOptions],
@@ -123,6 +154,7 @@ class Batcher(Front[T_contra, R_co]):
         checked = Options.of(options)
         work = as_coroutine_function(handler, checked.executor)
         check_stream(handler, checked.stream)
+        check_columnar(handler, checked.columnar)
         super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unp
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
-from microbatch.options import BatcherOptions, Ordering, one_of, plain_callable
+from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from microbatch.shapes import Columns, Named, Pair, Triple
     from microbatch.statistics import BatcherStatistics
 
 __all__ = ["BlockingBatcher"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
 
@@ -62,6 +66,46 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Batcher[T, R],
         *,
         loop_factory: LoopFactory | None = ...,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: BlockingBatcher[T, dict[str, V]],
+        handler: Callable[[list[T]], Named[V]],
+        *,
+        columnar: Literal[True],
+        loop_factory: LoopFactory | None = ...,
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: BlockingBatcher[T, tuple[U, V]],
+        handler: Callable[[list[T]], Pair[U, V]],
+        *,
+        columnar: Literal[True],
+        loop_factory: LoopFactory | None = ...,
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: BlockingBatcher[T, tuple[U, V, W]],
+        handler: Callable[[list[T]], Triple[U, V, W]],
+        *,
+        columnar: Literal[True],
+        loop_factory: LoopFactory | None = ...,
+        **options: Unpack[HandlerOptions],
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: BlockingBatcher[T, Any],
+        handler: Callable[[list[T]], Columns],
+        *,
+        columnar: Literal[True],
+        loop_factory: LoopFactory | None = ...,
+        **options: Unpack[HandlerOptions],
     ) -> None: ...
 
     @overload
@@ -104,6 +148,50 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     @overload
     @classmethod
     def attached(cls, handler: Batcher[T, R], where: Place = ...) -> BlockingBatcher[T, R]: ...
+
+    @overload
+    @classmethod
+    def attached(
+        cls,
+        handler: Callable[[list[T]], Named[V]],
+        where: Place = ...,
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> BlockingBatcher[T, dict[str, V]]: ...
+
+    @overload
+    @classmethod
+    def attached(
+        cls,
+        handler: Callable[[list[T]], Pair[U, V]],
+        where: Place = ...,
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> BlockingBatcher[T, tuple[U, V]]: ...
+
+    @overload
+    @classmethod
+    def attached(
+        cls,
+        handler: Callable[[list[T]], Triple[U, V, W]],
+        where: Place = ...,
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> BlockingBatcher[T, tuple[U, V, W]]: ...
+
+    @overload
+    @classmethod
+    def attached(
+        cls,
+        handler: Callable[[list[T]], Columns],
+        where: Place = ...,
+        *,
+        columnar: Literal[True],
+        **options: Unpack[HandlerOptions],
+    ) -> BlockingBatcher[T, Any]: ...
 
     @overload
     @classmethod

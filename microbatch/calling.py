@@ -9,6 +9,7 @@ from microbatch._core import Flight, Lane
 from microbatch.batch import served
 from microbatch.options import Options
 from microbatch.partial import answer_one_by_one, answer_together
+from microbatch.settling import only_caller
 from microbatch.steps import Steps
 
 __all__ = ["Call", "Handler", "caller_of", "take_answer"]
@@ -53,7 +54,7 @@ def take_answer(
         return work
     if options.ordering == "ordered":
         return answer_together(answer, flight, name)
-    return answer_one_by_one(answer, flight, name, lane.wake_soon)
+    return answer_one_by_one(answer, flight, name, lane.wake_soon, only_caller(options))
 
 
 def stream_call(

@@ -13,10 +13,11 @@ from typing import (
     overload,
 )
 
-from microbatch._core import BatchedCall
 from microbatch.batcher import Answer, Chunks, Silence
 from microbatch.callable import Batched, BatchedStream
+from microbatch.columnardecorator import ColumnarDecorator
 from microbatch.handler import name_of
+from microbatch.methods import BatchedClassMethod, BatchedMethod
 from microbatch.options import BatcherOptions, HandlerOptions, Options
 from microbatch.streaming import Stream
 
@@ -27,6 +28,7 @@ __all__ = [
     "BatchedStream",
     "BatchedStreamClassMethod",
     "BatchedStreamMethod",
+    "ColumnarDecorator",
     "Decorator",
     "StreamDecorator",
     "batched",
@@ -43,36 +45,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 K = TypeVar("K")
-
-
-class BatchedMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched in a class, as type checkers see it."""
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any], /) -> Self: ...
-
-    @overload
-    def __get__(
-        self, instance: object, owner: type[Any] | None = None, /
-    ) -> Batched[P, T_contra, R_co]: ...
-
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> BatchedCall[R_co]:
-        """Call it with the instance in front."""
-        ...
-
-
-class BatchedClassMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched over a classmethod, as type checkers see it."""
-
-    def __get__(
-        self, instance: object, owner: type[Any] | None = None, /
-    ) -> Batched[P, T_contra, R_co]:
-        """Give the batcher of the class."""
-        ...
-
-    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> BatchedCall[R_co]:
-        """Call it with the class in front."""
-        ...
 
 
 class SecondOptional(Protocol[A, B, R_co]):
@@ -295,12 +267,18 @@ def batched(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlapp
 
 
 @overload
+def batched(  # type: ignore[overload-overlap]
+    function: None = None, /, *, columnar: Literal[True], **options: Unpack[HandlerOptions]
+) -> ColumnarDecorator: ...
+
+
+@overload
 def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Decorator: ...
 
 
 def batched(
     function: None = None, /, **options: Unpack[BatcherOptions]
-) -> Decorator | StreamDecorator:
+) -> Decorator | StreamDecorator | ColumnarDecorator:
     """Make a batch function callable with one item at a time.
 
     ::
@@ -317,10 +295,14 @@ def batched(
     A call binds keywords and defaults as Python does; a default is the value of one item, not a
     list. Type checkers take several parameters by place only.
 
-    With ``stream=True`` the function is an async generator, and a call gives a Stream.
+    With ``stream=True`` the function is an async generator, and a call gives a Stream. With
+    ``columnar=True`` it answers columns, and a call gives a row of them.
     """
     if function is not None:
         raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")
-    if Options.of(options).stream:
+    checked = Options.of(options)
+    if checked.stream:
         return StreamDecorator(options)
+    if checked.columnar:
+        return ColumnarDecorator(options)
     return Decorator(options)

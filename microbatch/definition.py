@@ -9,7 +9,7 @@ from typing import Any
 
 from microbatch.batch import makers_context
 from microbatch.binding import Signature, parameters_of
-from microbatch.handler import as_coroutine_function, check_stream, name_of
+from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
 from microbatch.lanes import Lanes
 from microbatch.options import Options
 
@@ -43,6 +43,7 @@ class Definition:
         function: Callable[..., Any] = given.__func__ if isinstance(given, kind or ()) else given
         work = as_coroutine_function(function, options.executor)
         check_stream(function, options.stream)
+        check_columnar(function, options.columnar)
         in_class = kind is None and is_in_class(function)
         is_method = kind is classmethod or (in_class and takes_instance(function))
         signature = Signature.of(function, skip_first=is_method)

@@ -53,7 +53,7 @@ class Dispatcher:
         self.batched = 0
         self.batches: Counter[str] = Counter()
         self._make_task: Callable[..., asyncio.Task[Any]] = loop.create_task
-        self._settling = Settling(name)
+        self._settling = Settling(name, options)
         self.observing = Observing(loop, options, name)
         self._options = options
         self._name = name

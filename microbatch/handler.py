@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from microbatch.remote import Call, Outcome
 
-__all__ = ["as_coroutine_function", "check_stream", "name_of"]
+__all__ = ["as_coroutine_function", "check_columnar", "check_stream", "name_of"]
 
 Started: TypeAlias = tuple[Coroutine[Any, Any, Outcome], Callable[[], object]]
 """What waits for a call that was started, and what takes the call back if it can be."""
@@ -69,6 +69,15 @@ def check_stream(handler: object, stream: bool) -> None:
         raise ValueError(
             "stream=True needs an async generator for a handler, "
             f"and {name_of(handler)!r} is not one: let it yield"
+        )
+
+
+def check_columnar(handler: object, columnar: bool) -> None:
+    """Raise ValueError where a handler that should answer columns is an async generator."""
+    if columnar and is_async_generator(handler):
+        raise ValueError(
+            "columnar=True needs a handler that returns its columns, "
+            f"and {name_of(handler)!r} is an async generator, which yields (index, result) pairs"
         )
 
 

@@ -82,6 +82,7 @@ class BatcherOptions(HandlerOptions, total=False):
     """
 
     stream: bool
+    columnar: bool
 
 
 class Reconfiguration(TypedDict, total=False):
@@ -175,6 +176,10 @@ class Options:
     is room), ``"fail"`` (it leaves the batch, and its reader gets CapacityError after those)."""
     stream: bool = False
     """The handler is an async generator that yields chunks, step by step, for ``stream()``."""
+    columnar: bool = False
+    """The handler answers columns, each as long as the batch, and each caller gets its row: a dict
+    of a mapping or a table, a named tuple of one, a tuple of any other tuple or list. An exception
+    in a column is raised to its row's caller alone; None is None for each, as a column too."""
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
@@ -201,6 +206,7 @@ class Options:
         self._set("stream_buffer", count("stream_buffer", self.stream_buffer))
         one_of("stream_overflow", self.stream_overflow, get_args(StreamOverflow))
         flag("stream", self.stream)
+        flag("columnar", self.columnar)
         if self.stream:
             self._check_stream()
 
@@ -298,6 +304,10 @@ class Options:
             raise ValueError(
                 "stream=True gives chunks and no results, so timeout_policy must be one of "
                 f"'partial', 'fail', got {self.timeout_policy!r}"
+            )
+        if self.columnar:
+            raise ValueError(
+                "stream=True gives lists of chunks, so columnar must be False, got True"
             )
         if self.dedupe is not None:
             raise ValueError(

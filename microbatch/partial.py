@@ -13,16 +13,21 @@ from typing import Any
 
 from microbatch._core import Flight
 from microbatch.errors import BatchError, ResultCountError
-from microbatch.outcome import individual
-from microbatch.settling import SETTLED, Interrupted, as_it_is
+from microbatch.settling import SETTLED, Individual, Interrupted, as_it_is
 
 __all__ = ["answer_one_by_one", "answer_together"]
 
 
 async def answer_one_by_one(
-    generator: AsyncGenerator[Any, Any], flight: Flight[Any], name: str, wake: Callable[[], object]
+    generator: AsyncGenerator[Any, Any],
+    flight: Flight[Any],
+    name: str,
+    wake: Callable[[], object],
+    own: Individual,
 ) -> Any:
     """Settle each item of a flight when the generator yields its result; ``wake`` the callers.
+
+    ``own`` makes its caller's exception of one that is yielded.
 
     After each result the loop has a turn, in which its caller goes on.
 
@@ -33,7 +38,7 @@ async def answer_one_by_one(
     async with aclosing(generator):
         async for pair in generator:
             place, result = pairs.read(pair)
-            if flight.settle(place, result, individual):
+            if flight.settle(place, result, own):
                 wake()
                 await asyncio.sleep(0)  # for a generator may never wait
             if not flight.alive:

@@ -2,13 +2,20 @@
 
 import asyncio
 import functools
-from typing import Any, NamedTuple
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from microbatch._core import Flight, Ticket
+from microbatch.columns import rows_of
 from microbatch.errors import HandlerCancelledError
-from microbatch.outcome import individual, results_of
+from microbatch.options import Options
+from microbatch.outcome import individual, original, results_of
 
-__all__ = ["SETTLED", "Interrupted", "Settling", "as_it_is"]
+__all__ = ["SETTLED", "Individual", "Interrupted", "Settling", "as_it_is", "only_caller"]
+
+Individual: TypeAlias = Callable[[BaseException], BaseException]
+"""Makes a caller's own exception of one."""
 
 SETTLED: Any = object()
 """What a call answers that has settled its items by itself."""
@@ -25,8 +32,10 @@ class Interrupted(NamedTuple):
 class Settling:
     """Settle the flights of one batcher; whatever goes wrong, no caller may hang."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, options: Options) -> None:
         self._name = name
+        self._columnar = options.columnar
+        self._alone = only_caller(options)
 
     def by_task(
         self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
@@ -45,7 +54,7 @@ class Settling:
             elif isinstance(answer := task.result(), Interrupted):
                 error = self.interrupted(flight, answer)
             elif answer is not SETTLED:
-                error = self.answer(flight, answer, name or self._name)
+                error = self.answer(flight, answer, name)
         finally:
             if flight.alive:
                 flight.fail(self.cancelled_error)
@@ -54,22 +63,34 @@ class Settling:
     def answer(self, flight: Flight[Any], answer: Any, name: str) -> Exception | None:
         """Hand out the results of a call; a wrong number of them is everybody's error."""
         try:
-            results = results_of(answer, flight.size, name)
+            results = self.results(answer, flight.size, name)
         except Exception as wrong:
             self.error(flight, wrong)
             return wrong
-        flight.resolve(results, individual)
+        flight.resolve(results, self.own_errors(flight, results))
         return None
+
+    def results(self, answer: Any, size: int, name: str = "") -> tuple[Any, ...]:
+        """Give what an answer means for each item; only a handler's is ever columnar."""
+        if name:
+            return results_of(answer, size, name, hint="")
+        return (rows_of if self._columnar else results_of)(answer, size, self._name)
+
+    def own_errors(self, flight: Flight[Any], results: Sequence[Any]) -> Individual:
+        """Give what makes each caller's own exception of one among the results of a flight."""
+        return functools.partial(own_among, self._alone, flight, results, {})
 
     def interrupted(self, flight: Flight[Any], answer: Interrupted) -> Exception:
         """Hand out the results that there are, and the failure to the others."""
         results, error = answer
-        flight.resolve(tuple(results.get(place, error) for place in range(flight.size)), individual)
+        every = tuple(results.get(place, error) for place in range(flight.size))
+        flight.resolve(every, self.own_errors(flight, every))
         return error
 
     def error(self, flight: Flight[Any], error: BaseException) -> None:
         """Hand out an exception, to each caller a copy."""
-        flight.fail(functools.partial(own_error, error))
+        own = self._alone if flight.alive == 1 else individual
+        flight.fail(functools.partial(own_error, own, error))
 
     def cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
         """Say to a caller that the handler was cancelled."""
@@ -81,6 +102,30 @@ def as_it_is(error: BaseException) -> BaseException:
     return error
 
 
-def own_error(error: BaseException, _: Ticket[Any]) -> BaseException:
-    """Make one caller's own copy of an error."""
-    return individual(error)
+def own_error(own: Individual, error: BaseException, _: Ticket[Any]) -> BaseException:
+    """Make one caller's own exception of an error."""
+    return own(error)
+
+
+def own_among(
+    alone: Individual,
+    flight: Flight[Any],
+    results: Sequence[Any],
+    callers: dict[int, int],
+    error: BaseException,
+) -> BaseException:
+    """Make one caller's own exception of one among the results.
+
+    ``callers``, which is empty before the first, counts how many get the same.
+    """
+    if not callers:
+        callers.update(Counter(id(results[place]) for place in flight.awaited))
+    return (alone if callers.get(id(error)) == 1 else individual)(error)
+
+
+def only_caller(options: Options) -> Individual:
+    """Give what makes the exception of an item that has no companions in failing.
+
+    With ``dedupe`` such an item may have several callers.
+    """
+    return original if options.dedupe is None else individual

@@ -1,6 +1,7 @@
 """Drive a streaming handler call: step by step, one chunk for each item that is still there."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from contextvars import Context
@@ -8,9 +9,10 @@ from typing import Any
 
 from microbatch._core import Flight, Lane
 from microbatch.channel import END, Bell, Channel, ring_all
-from microbatch.errors import BatchError, CapacityError, ResultCountError
+from microbatch.errors import CapacityError
 from microbatch.options import Options
-from microbatch.outcome import individual, is_exact, is_sequence, places_of
+from microbatch.outcome import individual, original
+from microbatch.positions import Wanted, is_exact, places_of
 from microbatch.settling import SETTLED, as_it_is
 
 __all__ = ["Steps"]
@@ -90,11 +92,16 @@ class Steps:
         there = {*self._awaited()}
         bells: list[Bell] = []
         finished: list[int] = []
+        callers: Counter[int] = Counter()
         for place, chunk in zip(self._places, chunks, strict=True):
             if chunk is END:
                 finished.append(place)
             elif isinstance(chunk, BaseException):
-                self._flight.settle(place, chunk, individual)
+                callers = callers or Counter(
+                    id(each) for at, each in zip(self._places, chunks, strict=True) if at in there
+                )
+                own = original if callers[id(chunk)] == 1 else individual
+                self._flight.settle(place, chunk, own)
             elif place in there:
                 self._put(place, chunk, bells)
         self._finish(finished)
@@ -141,23 +148,11 @@ class Steps:
 
 
 def chunks_of(step: Any, size: int, name: str) -> Sequence[Any]:
-    """Give what a handler yielded as one chunk for each of ``size`` items.
+    """Give what a handler yielded as one chunk for each of ``size`` items, by their position.
 
     Raises ResultCountError when the number differs, and BatchError for what is no sequence.
     """
-    exact = is_exact(step)
-    if not exact and not is_sequence(step):
-        raise BatchError(
-            f"handler {name!r} must yield a sequence of chunks or None, "
-            f"got {step.__class__.__qualname__}"
-        )
-    if len(step) != size:
-        raise ResultCountError(
-            name,
-            size,
-            len(step),
-            f"handler {name!r} must yield one chunk for each of {size} items still there, "
-            f"got {len(step)}",
-        )
-    chunks: Sequence[Any] = step if exact else [*places_of(step, size, name)]
-    return chunks
+    if is_exact(step) and len(step) == size:
+        return step  # type: ignore[no-any-return]
+    wanted = Wanted(name=name, size=size, verb="yield", each="chunk", items="items still there")
+    return places_of(step, wanted)

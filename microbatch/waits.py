@@ -67,7 +67,7 @@ class OwnWaits:
         """Give the tickets of this lane that something waits for; none where it may be more."""
         if isinstance(waiter, Ticket):
             return [] if self._lane.whereabouts(waiter) is None else [waiter]
-        if isinstance(waiter, asyncio.Task):
+        if issubclass(type(waiter), asyncio.Task):
             return self._awaited_by(getattr(waiter, "_fut_waiter", None))
         children: list[Any] = getattr(waiter, "_children", [])  # of gather
         awaited = [self._awaited_by(child) for child in children if not child.done()]

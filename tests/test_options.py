@@ -79,7 +79,7 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *(("retry", value, TypeError, f"retry must be a tenacity.AsyncRetrying or None, got {value!r}")
       for value in (3, True, "twice", tenacity.Retrying(), tenacity.AsyncRetrying)),
     *((name, value, TypeError, f"{name} must be True or False, got {value!r}")
-      for name in ("cancel_abandoned", "capture_context", "dedupe_in_flight", "stream")
+      for name in ("cancel_abandoned", "capture_context", "dedupe_in_flight", "stream", "columnar")
       for value in (0, 1, None, "yes")),
     ("dedupe_in_flight", True, ValueError,
      "dedupe_in_flight must be False without dedupe, got True"),
@@ -199,6 +199,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         "stream_buffer": 64,
         "stream_overflow": "wait",
         "stream": False,
+        "columnar": False,
     }
 
 

@@ -477,6 +477,8 @@ cdef class Lane:
     cdef inline int finish(self, Ticket ticket, State state) except -1:
         ticket.state = state
         ticket.flight = None
+        if state == RAISED:
+            ticket.captured = traceback_of(ticket.value)
         if ticket.own_deadline and ticket.deadline != INFINITY:
             self.own_deadlines.live -= 1
         if ticket.callback is not None:

@@ -14,7 +14,8 @@ cdef class Ticket:
     cdef object value             # the result, the exception, or the message of a cancellation
     cdef object callback          # the first callback, and its context
     cdef object context
-    cdef object captured          # the context of the submission, where the lane captures it
+    cdef object captured          # the context of the submission, where the lane captures it;
+                                  # of a failed ticket the traceback that its exception came with
     cdef list more                # further (callback, context) pairs
     cdef size_t place             # where its slot is: in the queue, or in the flight
     cdef readonly double deadline
@@ -53,13 +54,14 @@ cdef class Ticket:
     def result(self):
         """Give the result, or raise what the ticket failed with.
 
+        It is raised each time with the traceback that it came with, so that none grows.
         Raises the loop's CancelledError when it was cancelled, and its InvalidStateError before it
         is done.
         """
         if self.state == RETURNED:
             return self.value
         if self.state == RAISED:
-            PyException_SetTraceback(self.value, None)
+            PyException_SetTraceback(self.value, self.captured)
             raise self.value
         raise self._why_no_result()
 
@@ -290,10 +292,21 @@ cdef PySendResult ticket_send(PyObject *self, PyObject *sent, PyObject **value) 
 cdef void set_error(Ticket self) noexcept:
     try:
         error = self.exception()
-        PyException_SetTraceback(error, None)
+        if self.state == RAISED:
+            PyException_SetTraceback(error, self.captured)
     except BaseException as raised:
         error = raised
     PyErr_SetObject(type(error), error)
+
+
+cdef object traceback_of(object error):
+    """Give what an exception has been through so far; None where it was not raised."""
+    cdef PyObject *traceback = PyException_GetTraceback(error)
+    if traceback == NULL:
+        return None
+    found = <object> traceback
+    Py_DECREF(found)                       # for it came with a reference
+    return found
 
 
 set_await(Ticket, ticket_next, ticket_send)

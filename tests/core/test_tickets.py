@@ -81,6 +81,31 @@ def test_awaiting_raises_the_failure_or_the_cancellation(world: World) -> None:
         wait().send(None)
 
 
+def test_a_failure_is_raised_each_time_with_the_traceback_that_it_came_with(world: World) -> None:
+    async def wait() -> Any:
+        return await ticket
+
+    def fail() -> None:
+        raise error
+
+    error = ValueError("bad")
+    with pytest.raises(ValueError, match="bad"):
+        fail()
+    came_with = error.__traceback__
+    tickets = world.submit(*"ab")
+    world.take().fail(lambda ticket: error if ticket is tickets[0] else ValueError("new"))
+    for ticket in tickets:
+        depths = []
+        for raising in [ticket.result, lambda: wait().send(None)] * 2:
+            with pytest.raises(ValueError, match=r"bad|new") as caught:
+                raising()
+            depths.append([frame.name for frame in caught.traceback][2:])
+            assert ("fail" in depths[-1]) is (ticket is tickets[0])
+        assert depths[:2] == depths[2:]
+    assert tickets[0].exception() is error
+    assert error.__traceback__ is not came_with  # that of the last raise, which ends in it
+
+
 def test_an_exception_of_the_awaiting_side_passes_through(world: World) -> None:
     async def wait() -> Any:
         try:

@@ -56,8 +56,6 @@ async def test_numpy_arrays_are_answers() -> None:
     assert await outcomes(answering(numpy.array([3, 4]))) == [3, 4]
     first, second = await outcomes(answering(numpy.eye(2)))
     assert (list(first), list(second)) == ([1.0, 0.0], [0.0, 1.0])
-    (error, _) = await outcomes(answering(numpy.array(3)))
-    assert isinstance(error, TypeError)
 
 
 async def test_none_answers_none_to_each() -> None:
@@ -75,8 +73,14 @@ async def test_an_empty_answer_is_a_wrong_count() -> None:
         ("ab", "str"),
         (b"ab", "bytes"),
         (bytearray(b"ab"), "bytearray"),
-        ({1: 2, 3: 4}, "dict"),
-        ({1, 2}, "set"),
+        (
+            {1: 2, 3: 4},
+            (
+                "dict: return a list with one result for each item, "
+                "or set columnar=True to hand out its columns row by row"
+            ),
+        ),
+        ({1, 2}, "set, which has no order: return a list in the order of the items"),
         (7, "int"),
         (iter([1, 2]), "list_iterator"),
         ((item for item in (1, 2)), "generator"),

@@ -81,11 +81,6 @@ class SelfCopies(Slotted):
         return self
 
 
-class Stubborn(Exception):
-    def __str__(self) -> str:
-        raise ValueError("cannot be described")
-
-
 class Empty(Exception):
     def __len__(self) -> int:
         return 0
@@ -116,6 +111,8 @@ async def raised(error: BaseException) -> BaseException:
         Rich(404, detail="gone"),
         Slotted(3),
         SlottedCopies(3),
+        SelfCopies(3),
+        Choosy(path="x"),
         Empty("falsy"),
         AttributeError("no", name="attribute", obj=object()),
         asyncio.InvalidStateError("state"),
@@ -133,25 +130,12 @@ async def test_a_caller_gets_a_faithful_copy(error: Exception) -> None:
         assert getattr(own, name, None) == getattr(error, name, None)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [Choosy(path="x"), SelfCopies(3), StopIteration(5)],
-    ids=lambda error: type(error).__name__,
-)
-async def test_what_cannot_be_copied_faithfully_comes_wrapped(error: Exception) -> None:
-    async def handler(items: list[Any]) -> list[Any]:
-        return [error]
-
-    (own,) = await outcomes(Batcher(handler), [1])
+async def test_a_stop_iteration_comes_wrapped_for_no_coroutine_can_raise_it() -> None:
+    error = StopIteration(5)
+    (own,) = await outcomes(answering([error]), [1])
     assert type(own) is BatchError
-    assert str(own) == f"{type(error).__qualname__}: {error}"
+    assert str(own) == "StopIteration: 5"
     assert own.__cause__ is error
-
-
-async def test_an_exception_that_cannot_be_described_reaches_its_callers() -> None:
-    own = await raised(Stubborn("quiet"))
-    assert type(own) is BatchError
-    assert str(own) == "Stubborn"
 
 
 async def test_notes_are_copied_not_shared() -> None:

@@ -202,7 +202,7 @@ async def test_a_step_with_a_wrong_number_of_chunks_fails_those_still_there(coun
         )
 
 
-@pytest.mark.parametrize("step", ["ab", {1: 2}, 7, iter([1])], ids=lambda step: type(step).__name__)
+@pytest.mark.parametrize("step", ["ab", b"a", 7, iter([1])], ids=lambda step: type(step).__name__)
 async def test_a_step_that_is_no_sequence_fails_those_still_there(step: Any) -> None:
     async def handler(items: list[Any]) -> AsyncIterator[Any]:
         yield step
@@ -350,6 +350,7 @@ async def test_a_batcher_that_does_not_stream_has_no_streams() -> None:
 @pytest.mark.parametrize(
     ("options", "rule"),
     [
+        ({"columnar": True}, "gives lists of chunks, so columnar must be False, got True"),
         ({"dedupe": len}, "gives each chunk to one reader, so dedupe must be None, got <built-in"),
         ({"retry": tenacity.AsyncRetrying()}, "that cannot be taken back, so retry must be None"),
         ({"on_error": "bisect"}, "cannot be taken back, so on_error must be 'fail', got 'bisect'"),

@@ -1,0 +1,49 @@
+"""What a handler with ``columnar=True`` may answer, as type checkers see it."""
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+__all__ = ["Columns", "Named", "Pair", "Results", "Triple"]
+
+R_co = TypeVar("R_co", covariant=True)
+U = TypeVar("U")
+V = TypeVar("V")
+W = TypeVar("W")
+
+
+class Results(Protocol[R_co]):
+    """Be what a handler may answer: a sized sequence, such as a list, an array or a tensor."""
+
+    def __len__(self) -> int:
+        """Give the number of results."""
+        ...
+
+    def __getitem__(self, index: int, /) -> R_co:
+        """Give the result of the item at that place."""
+        ...
+
+
+class Table(Protocol):
+    """Be a table of columns, such as a DataFrame."""
+
+    @property
+    def columns(self) -> Any:
+        """The columns, or their names."""
+        ...
+
+
+Named: TypeAlias = (
+    Awaitable[Mapping[str, Results[V | Exception]]] | Mapping[str, Results[V | Exception]]
+)
+"""A mapping of columns whose values are alike."""
+Pair: TypeAlias = (
+    Awaitable[tuple[Results[U | Exception], Results[V | Exception]]]
+    | tuple[Results[U | Exception], Results[V | Exception]]
+)
+Triple: TypeAlias = (
+    Awaitable[tuple[Results[U | Exception], Results[V | Exception], Results[W | Exception]]]
+    | tuple[Results[U | Exception], Results[V | Exception], Results[W | Exception]]
+)
+AnyColumns: TypeAlias = Mapping[Any, Any] | Table | tuple[Any, ...] | Sequence[Results[Any]] | None
+Columns: TypeAlias = Awaitable[AnyColumns] | AnyColumns
+"""Columns of any other kind: a table, or others of which only the handler knows."""
