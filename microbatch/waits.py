@@ -65,7 +65,7 @@ class OwnWaits:
 
     def _awaited_by(self, waiter: Any) -> list[Ticket[Any]]:
         """Give the tickets of this lane that something waits for; none where it may be more."""
-        if isinstance(waiter, Ticket):
+        if issubclass(type(waiter), Ticket):
             return [] if self._lane.whereabouts(waiter) is None else [waiter]
         if issubclass(type(waiter), asyncio.Task):
             return self._awaited_by(getattr(waiter, "_fut_waiter", None))
