@@ -7,7 +7,6 @@ taken first, and only then the batch, so batches form as late and as full as the
 import asyncio
 import functools
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -21,6 +20,7 @@ from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
 from microbatch.forming import Forming
 from microbatch.lateness import Lateness
+from microbatch.notices import notify
 from microbatch.observing import Observing
 from microbatch.options import Options
 from microbatch.settling import Settling
@@ -361,18 +361,17 @@ class Dispatcher:
             task.cancel()
         return abandoned
 
-    def report_loss(self) -> None:
-        """Warn, once, of the items that were unsettled when the loop was closed."""
-        if self.lane.unsettled and not self._loss_reported:
+    def loop_closed(self) -> None:
+        """Warn, once, of the items that were unsettled when the loop was closed; never raises."""
+        if self.lane.unsettled and not self._loss_reported and self._process == os.getpid():
             self._loss_reported = True
-            warnings.warn(
+            notify(
                 f"an event loop was closed with unsettled items of batcher {self._name!r}: "
                 f"{self.lane.unsettled}; drain() or aclose() it before its loop ends",
                 ResourceWarning,
-                stacklevel=2,
                 source=self,
             )
 
     def __del__(self) -> None:
         if hasattr(self, "lane") and self.loop.is_closed():
-            self.report_loss()
+            self.loop_closed()

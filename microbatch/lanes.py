@@ -13,6 +13,7 @@ from typing import Any
 from microbatch._core import Histogram, Lane, Router
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
+from microbatch.loopend import tell_when_closed
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 
@@ -74,6 +75,8 @@ class Lanes(Router):
         if self._closed:
             dispatcher.lane.close()
         self._dispatchers[loop] = dispatcher
+        with contextlib.suppress(OSError):  # then it is told when the next lane is opened
+            tell_when_closed(loop, dispatcher)
         return dispatcher
 
     async def aclose(self, timeout: float | None) -> int:
@@ -119,7 +122,7 @@ class Lanes(Router):
             dispatcher = self._dispatchers.pop(loop, None)
             if dispatcher is not None:  # by another thread
                 self._remember(dispatcher)
-                dispatcher.report_loss()
+                dispatcher.loop_closed()
 
     def _remember(self, dispatcher: Dispatcher) -> None:
         """Add the counters of a lane that is gone; what it left unsettled counts as cancelled."""
