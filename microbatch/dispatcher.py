@@ -292,14 +292,18 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        served, task = serving.get(None), asyncio.current_task()
-        starting = served in self._starting
-        attempted = self._attempts is not None and self._attempts.runs(task)
-        if task in self._running or starting or attempted:
+        if self._runs(asyncio.current_task()) or serving.get(None) in self._starting:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"
             )
+
+    def serves(self, flight: Flight[Any]) -> bool:
+        """Tell whether a handler call for these items is under way; from any thread."""
+        return self._runs(flight.task) or flight in self._starting
+
+    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
+        return task in self._running or (self._attempts is not None and self._attempts.runs(task))
 
     async def _next_quiet(self) -> None:
         quiet: asyncio.Future[None] = self.loop.create_future()

@@ -117,9 +117,12 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
                 self.set_result(work.result())
 
-    def _fail(self, error: BaseException) -> None:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
+    def _fail(self, error: BaseException) -> bool:
+        try:
             self.set_exception(error)
+        except concurrent.futures.InvalidStateError:  # cancelled meanwhile
+            return False
+        return True
 
     def _tell_cancelled(self) -> None:
         """Let those know who wait for several futures."""
@@ -127,11 +130,15 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             self._told = True
             self.set_running_or_notify_cancel()
 
-    def lose(self) -> None:
-        """Fail, for nothing comes of it any more; by one thread at a time."""
-        self._fail(self._inbox.closed_error())
+    def lose(self) -> int:
+        """Fail, for nothing comes of it any more; give how many items that were.
+
+        By one thread at a time.
+        """
+        lost = self._fail(self._inbox.closed_error())
         if self.cancelled():
             self._tell_cancelled()
+        return self.size if lost else 0
 
 
 class Inbox:
@@ -205,19 +212,25 @@ class Inbox:
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
 
+    def unsettled(self) -> "set[Answer[Any]]":
+        """Give the answers that are still to come; those of errands too."""
+        return {each for each in [*self._entries, *self.pending] if not each.done()}
+
     def runs(self) -> bool:
         """Tell whether the loop runs at this moment."""
         return self.loop is not None and self.loop.is_running()
 
-    def lose(self) -> None:
-        """Fail whatever is not settled, for the loop is gone."""
+    def lose(self) -> int:
+        """Fail whatever is not settled, for the loop is gone; give how many items that were."""
+        lost = 0
         with self._losing:
             self._signalled = False
             while self._entries or self.pending:
                 with contextlib.suppress(LookupError):
-                    self._entries.popleft().lose()
+                    lost += self._entries.popleft().lose()
                 with contextlib.suppress(LookupError):
-                    self.pending.popitem()[0].lose()
+                    lost += self.pending.popitem()[0].lose()
+        return lost
 
     def loop_closed(self) -> None:
         """Know that others have closed the loop."""
@@ -253,10 +266,12 @@ class Inbox:
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""
         items = [(answer, work) for answer, work in self.pending.items() if answer.size]
+        given_up = 0
         for answer, work in items:
-            answer.lose()
+            with self._losing:
+                given_up += answer.lose()
             work.cancel()
-        return sum(answer.size for answer, _ in items)
+        return given_up
 
 
 class Signal:

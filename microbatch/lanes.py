@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from microbatch._core import Histogram, Lane, Router
+from microbatch._core import Flight, Histogram, Lane, Router
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
 from microbatch.loopend import tell_when_closed
@@ -78,6 +78,11 @@ class Lanes(Router):
         with contextlib.suppress(OSError):  # then it is told when the next lane is opened
             tell_when_closed(loop, dispatcher)
         return dispatcher
+
+    def serves(self, flight: Flight[Any], loop: AbstractEventLoop) -> bool:
+        """Tell whether a handler call for these items is under way on a loop."""
+        dispatcher = self._dispatchers.get(loop)
+        return dispatcher is not None and dispatcher.serves(flight)
 
     async def aclose(self, timeout: float | None) -> int:
         """Close all lanes, and wait for those of running loops, each on its own loop."""

@@ -33,7 +33,7 @@ class Notice:
 
 def level_of_user() -> int:
     """Give the stack level, as the caller would hand it to ``warnings.warn``, of a user's line."""
-    frame, level = sys._getframe(1), 1
+    frame, level = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage]
     while frame.f_back is not None and module_of(frame.f_globals) in PLUMBING:
         frame, level = frame.f_back, level + 1
     return level
