@@ -92,6 +92,10 @@ class FinishingThread(LoopThread):
             if self._closing:
                 self.join(self._left())
 
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        self._timeout = 0.0
+
     def _left(self) -> float | None:
         if self._until is None:
             return None
@@ -209,11 +213,14 @@ def finish(*, accept: bool) -> list[FinishingThread]:
     Whoever interrupts this does not want to wait.
     """
     threads = list(running)
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         for each in threads:
             each.finish(accept=accept)
         for each in threads:
             each.wait()
+    except KeyboardInterrupt:
+        for each in threads:
+            each.hurry()
     return [each for each in threads if not each.look()]
 
 

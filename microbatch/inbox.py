@@ -213,8 +213,8 @@ class Inbox:
             )
 
     def unsettled(self) -> "set[Answer[Any]]":
-        """Give the answers that are still to come; those of errands too."""
-        return {each for each in [*self._entries, *self.pending] if not each.done()}
+        """Give the answers for items that are still to come."""
+        return {each for each in [*self._entries, *self.pending] if each.size and not each.done()}
 
     def runs(self) -> bool:
         """Tell whether the loop runs at this moment."""

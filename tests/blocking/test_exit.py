@@ -267,6 +267,8 @@ def test_several_are_waited_for_side_by_side_and_each_is_told_of() -> None:
 
 def test_an_interrupt_ends_the_wait() -> None:
     script = """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored outside
+
         def interrupt():
             wait_until(main_waits)
             os.kill(os.getpid(), signal.SIGINT)
