@@ -1,6 +1,6 @@
 """Turn many concurrent single calls into few batch calls."""
 
-from microbatch._core import Ticket
+from microbatch._core import BatchedCall, Ticket
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
 from microbatch.blocking import BlockingBatcher
@@ -29,6 +29,7 @@ __all__ = [
     "BatchError",
     "BatchTimeoutError",
     "Batched",
+    "BatchedCall",
     "BatchedStream",
     "Batcher",
     "BatcherClosedError",

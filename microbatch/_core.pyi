@@ -1,7 +1,7 @@
 """The contract of the core."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from contextvars import Context
 from types import GenericAlias
 from typing import Any, Generic, Literal, Never, ParamSpec, Self, TypeVar, final, overload
@@ -65,6 +65,26 @@ class Ticket(Generic[_R_co]):
         """Take back every callback that equals ``fn``; give their number."""
 
 @final
+class BatchedCall(Ticket[_R_co], Coroutine[Any, Any, _R_co]):
+    """One call of a batched function: a coroutine to whoever asks for one, and a ticket.
+
+    It has been submitted by the call, so awaiting it, a task of it, and ``gather`` wait for the
+    same item. A task that is cancelled before its first step gives the item up, and so does
+    ``close()``. ``asyncio.wait`` takes no coroutines: ``submit()`` gives what it wants.
+    """
+
+    def __await__(self) -> Generator[Any, None, _R_co]: ...
+    def send(self, value: Any, /) -> Self: ...
+    @overload
+    def throw(
+        self, kind: type[BaseException], value: Any = None, traceback: Any = None, /
+    ) -> Never: ...
+    @overload
+    def throw(self, kind: BaseException, value: None = None, traceback: Any = None, /) -> Never: ...
+    def close(self) -> None:
+        """Give the item up, unless it is done."""
+
+@final
 class Flight(Generic[_T]):
     """Be the items of one handler call, from taking them to settling the last."""
 
@@ -76,6 +96,9 @@ class Flight(Generic[_T]):
     def name(self) -> str: ...
     @property
     def group(self) -> Group | None: ...
+    @property
+    def batch(self) -> Flight[_T]:
+        """What it is a part of, or itself."""
     @property
     def weight(self) -> float: ...
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
@@ -168,6 +191,8 @@ class Lane:
     """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
 
     slot_free: bool
+    in_line: bool
+    """Whether handlers may wait in vain for their own batcher though a slot is free."""
     def __init__(
         self,
         loop: Any,
@@ -175,10 +200,13 @@ class Lane:
         *,
         clock: Callable[[], float],
         call_soon: Callable[[Callable[[], object]], object],
+        call_soon_threadsafe: Callable[[Callable[[], object]], object],
         call_at: Callable[[float, Callable[[], object]], Any],
         on_due: Callable[[], object],
         on_abandoned: Callable[[Flight[Any]], object],
         on_idle: Callable[[], object],
+        on_given_up: Callable[[Ticket[Any]], object],
+        on_own_wait: Callable[[], object],
         on_callback_error: Callable[[BaseException, Any, Ticket[Any]], object],
         hold: Callable[[], object] | None,
         cancelled_error: Callable[..., BaseException],
@@ -256,6 +284,19 @@ class Lane:
     def leave_group(self, flight: Flight[Any]) -> None: ...
     def take_late(self) -> tuple[Flight[Any], Flight[Any], list[Flight[Any]]]: ...
     def take_all(self) -> Flight[Any]: ...
+    def began(self, flight: Flight[Any], context: Context) -> None:
+        """Know that a handler call for a flight runs in a context, until ended()."""
+    def ended(self, flight: Flight[Any]) -> None: ...
+    def tell_waits(self) -> None: ...
+    def whereabouts(
+        self, ticket: Ticket[Any]
+    ) -> tuple[list[Flight[Any]], list[Group | None]] | None:
+        """Give the batches that a ticket's items are in, and the groups of those that are queued.
+
+        None where it is done, or is no ticket of this lane.
+        """
+    def take_ticket(self, ticket: Ticket[Any]) -> Flight[Any]:
+        """Take what is left of one ticket, which is not done."""
     def fire(self) -> None: ...
     def due(self) -> None: ...
     def rearm(self) -> None: ...
@@ -346,7 +387,7 @@ class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
     def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None: ...
     def pinned(self, instance: Any) -> Self: ...
     def __get__(self, instance: Any, owner: Any = None, /) -> Self: ...
-    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> Ticket[_R_co]: ...
+    def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> BatchedCall[_R_co]: ...
 
 @final
 class TimerDescriptor:

@@ -52,14 +52,27 @@ cdef extern from "Python.h":
     ctypedef struct PyAsyncMethods:
         sendfunc am_send
 
+    ctypedef PyObject *(*PyCFunction)(PyObject *, PyObject *) noexcept
+
+    ctypedef struct PyMethodDef:
+        const char *ml_name
+        PyCFunction ml_meth
+        int ml_flags
+        const char *ml_doc
+
+    int METH_O, METH_VARARGS
+
 cdef extern from "_native/native.h":
     const bint NATIVE_CLOCK "MICROBATCH_NATIVE_CLOCK"
     double monotonic "microbatch_monotonic"() noexcept nogil
     PyObject *loop_mark "microbatch_loop_mark"() noexcept
+    PyObject *current_context "microbatch_context"() noexcept
     void stop_iteration "microbatch_stop_iteration"(object) noexcept
     void set_vectorcall "microbatch_set_vectorcall"(object, Py_ssize_t)
     bint wakes_task "microbatch_wakes_task"(object) noexcept
     void set_await "microbatch_set_await"(object, iternextfunc, sendfunc)
+    int set_method "microbatch_set_method"(object, PyMethodDef *) except -1
+    void raise_given "microbatch_raise"(object, object, object) noexcept
     void set_call "microbatch_set_call"(object, ternaryfunc)
     object new_like "microbatch_new_like"(object)
     int timer_open "microbatch_timer_open"() noexcept
@@ -96,6 +109,7 @@ cdef object UNSET = ...               # a timeout that is not given
 include "_native/slots.pxi"
 include "_native/tickets.pxi"
 include "_native/sharing.pxi"
+include "_native/calls.pxi"
 include "_native/flights.pxi"
 include "_native/groups.pxi"
 include "_native/grouping.pxi"
@@ -104,6 +118,7 @@ include "_native/dropping.pxi"
 include "_native/deadlines.pxi"
 include "_native/histograms.pxi"
 include "_native/waking.pxi"
+include "_native/waits.pxi"
 include "_native/lanes.pxi"
 include "_native/fronts.pxi"
 include "_native/timer.pxi"

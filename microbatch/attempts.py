@@ -7,7 +7,7 @@ cancelled for those of the batch that it was for, while others still have theirs
 
 import asyncio
 import functools
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +15,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._core import Flight, Lane
-from microbatch.batch import serving
+from microbatch.batch import served, serving
 from microbatch.calling import Handler, take_answer
 from microbatch.options import Options
 from microbatch.outcome import individual, results_of
@@ -89,25 +89,28 @@ class Attempts(Settling):
         handler: Handler,
         options: Options,
         name: str,
+        context: Context,
     ) -> None:
         super().__init__(name)
         self.retried = 0
         """Items that were sent again, each time that they were."""
         self.name = name
+        self._lane = lane
         self.wake = lane.wake_soon
         self.bisects = options.on_error == "bisect"
         self.ordered = options.ordering == "ordered"
         self.policy = policy_of(options, handler, name, lane.loop)
         self._loop: asyncio.AbstractEventLoop = lane.loop
         self._handler = handler
+        self._context = context
         self._take_answer = functools.partial(take_answer, lane, options, name)
         self._courses: dict[Flight[Any], Course] = {}
-        self._calls: set[asyncio.Task[Any] | None] = set()
+        self._calls: dict[asyncio.Task[Any] | None, Flight[Any]] = {}
         self._pauses: set[asyncio.Task[Any]] = set()
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
-        flight = serving.get()
+        flight = served()
         course = self._courses[flight] = Course(self, flight)
         return course.run()
 
@@ -118,6 +121,13 @@ class Attempts(Settling):
     def runs(self, task: "asyncio.Task[Any] | None") -> bool:
         """Tell whether a task is a handler call."""
         return task in self._calls
+
+    def handlers(
+        self, batches: Iterable[Flight[Any]]
+    ) -> dict[Flight[Any], "asyncio.Task[Any] | None"]:
+        """Give each batch its handler call under way; one that pauses has none."""
+        calls = {batch: task for task, batch in self._calls.items()}
+        return {batch: calls.get(batch) for batch in batches}
 
     def pauses(self, flight: Flight[Any]) -> bool:
         """Tell whether a flight waits for its next attempt."""
@@ -150,22 +160,24 @@ class Attempts(Settling):
         """Call the handler in a task and a context of its own, and give the task once it ended."""
         flight.attempt = calls
         serving.set(flight)  # for the callbacks of a policy
-        context = Context()
+        context = self._context.copy()
         context.run(serving.set, flight)
         work = self._work(flight, items)
+        self._lane.began(flight, context)
         try:
             task = self._loop.create_task(work, name=self.name, context=context)
             flight.task = task
             await ended(task)
         finally:
-            self._calls.discard(flight.task)
+            self._lane.ended(flight)
+            self._calls.pop(flight.task, None)
             flight.task = None  # the task's context knows the flight
         return task
 
     async def _work(self, flight: Flight[Any], items: list[Any]) -> Any:
         # An eager task is running before anybody else could make it known.
         flight.task = asyncio.current_task()
-        self._calls.add(flight.task)
+        self._calls[flight.task] = flight.batch
         return await self._take_answer(flight, self._handler(items))
 
     async def pause(self, flight: Flight[Any], sleep: Callable[[], Awaitable[None]]) -> None:

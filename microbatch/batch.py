@@ -1,13 +1,13 @@
 """What a handler may ask about the batch that it is serving."""
 
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from microbatch._core import Flight
 
-__all__ = ["Batch", "Reason", "current_batch", "serving"]
+__all__ = ["Batch", "Reason", "current_batch", "makers_context", "served", "serving"]
 
 Reason: TypeAlias = Literal["size", "weight", "capacity", "latency", "natural", "flush", "close"]
 """Why a batch was dispatched.
@@ -49,12 +49,20 @@ class Batch:
     each of these; for it they change only when it is resumed after a step."""
 
 
-serving: ContextVar["Flight[Any]"] = ContextVar("microbatch.serving")
-"""The items that a handler call is for.
+serving: ContextVar["Flight[Any] | None"] = ContextVar("microbatch.serving", default=None)
+"""The items that a handler call is for; None outside of handlers.
 
 A flight's ``attempt`` says which call this is for them, and its ``places`` tells which of them the
 current step is for, where the handler takes steps.
 """
+
+
+def served() -> "Flight[Any]":
+    """Give the items that the running handler call is for; RuntimeError outside of handlers."""
+    flight = serving.get()
+    if flight is None:
+        raise RuntimeError("current_batch() must be called from within a batch handler")
+    return flight
 
 
 def current_batch() -> Batch:
@@ -63,10 +71,7 @@ def current_batch() -> Batch:
     Works in the handler and in whatever it calls or starts, in worker threads too. Raises
     RuntimeError elsewhere.
     """
-    try:
-        flight = serving.get()
-    except LookupError:
-        raise RuntimeError("current_batch() must be called from within a batch handler") from None
+    flight = served()
     awaited = flight.awaited
     return Batch(
         name=flight.name,
@@ -81,3 +86,13 @@ def current_batch() -> Batch:
         abandoned=tuple(sorted({*range(flight.size)}.difference(awaited))),
         alive=awaited if flight.places is None else flight.places(),
     )
+
+
+def makers_context() -> Context:
+    """Copy the context that a batcher is made in: its handler runs in copies of that.
+
+    So what is set where the batcher is made holds in the handler, and what callers set does not.
+    """
+    context = copy_context()
+    context.run(serving.set, None)  # a handler may make a batcher
+    return context

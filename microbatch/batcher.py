@@ -64,6 +64,9 @@ class Batcher(Front[T_contra, R_co]):
     when nobody is left to answer. With ``stream=True`` it yields one list of chunks per step, which
     ``stream()`` gives item by item.
 
+    The handler runs in copies of the context in which the batcher was made: what was set there
+    before, such as the precision of decimals, holds in it, and what callers set does not.
+
     A batcher belongs to no event loop until it is used, has a queue for each loop that it is used
     from, and may be made at import time. Its options are those of BatcherOptions; a wrong one
     raises ValueError or TypeError here.
@@ -71,8 +74,10 @@ class Batcher(Front[T_contra, R_co]):
     As an async context manager it is closed on the way out, and finishes what it has accepted,
     whether the body raised or not.
 
-    A handler that awaits a submission to its own batcher needs a second slot for it, and results
-    that are not ordered: it would wait for what has to wait for it.
+    A handler that awaits a submission to its own batcher needs another slot for it, and results
+    that are not ordered. Where nothing could ever free one, what it awaits raises RuntimeError at
+    once. That is known of what it awaits by itself, directly or through ``gather``; in a task of
+    its own, or in a thread, it would wait for ever.
     """
 
     if TYPE_CHECKING:

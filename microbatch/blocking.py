@@ -8,6 +8,7 @@ from asyncio import AbstractEventLoop
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
+from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
 from microbatch.exiting import EXIT_TIMEOUT
@@ -288,7 +289,9 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
 def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any, Any]]:
     """Give what gives the batcher: the one that is given, or each time a new one of a handler."""
     if not isinstance(handler, Batcher):
-        return functools.partial(Batcher, handler, **options)
+        # In a process that is forked, the batcher is made again.
+        make = functools.partial(Batcher, handler, **options)
+        return functools.partial(makers_context().run, make)
     given: Batcher[Any, Any] = handler  # pyright: ignore[reportUnknownVariableType]
     if options:
         raise TypeError(

@@ -168,7 +168,7 @@ class Bridge:
             self._inbox.refuse_own_thread()
 
     def _refuse_own_handler(self) -> None:
-        served, inbox = serving.get(None), self._inbox
+        served, inbox = serving.get(), self._inbox
         if served is None or inbox is None or inbox.loop is None:
             return
         if self._batcher.router.serves(served, inbox.loop):

@@ -1,12 +1,14 @@
 """Be a Batcher that is called as its function would be, and bound to instances as a method."""
 
 import functools
+import inspect
+import sys
 import weakref
 from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
 
-from microbatch._core import CallableFront, Lane, Router, Ticket
+from microbatch._core import BatchedCall, CallableFront, Lane, Router
 from microbatch.batcher import Batcher
 from microbatch.binding import Signature
 from microbatch.definition import Definition, kind_of
@@ -42,9 +44,14 @@ class Batched(
     """Be a batch function that is called with one item at a time: a Batcher that can be called.
 
     The function takes one list for each of its parameters. A call takes one value for each, binds
-    keywords and defaults as Python does, and gives a Ticket for its own result. Where a whole item
-    is asked for, as by ``submit``, several parameters make a tuple. Options that are functions of
-    an item, such as ``key`` and ``weigh``, are given the same.
+    keywords and defaults as Python does, and is what the call of an ``async def`` is: a coroutine,
+    that can be awaited or made a task, and a future as well, so that ``gather`` and the like need
+    no task for it. ``submit`` gives a plain future, a Ticket.
+
+    Where a whole item is asked for, as by ``submit``, several parameters make a tuple. Options that
+    are functions of an item, such as ``key`` and ``weigh``, are given the same.
+
+    The function runs in copies of the context in which it was decorated.
 
     In a class it is a method: each instance has a batcher of its own, which lives no longer than
     the instance and what is submitted to it.
@@ -64,6 +71,15 @@ class Batched(
             self.set_call(0, None)
         else:
             self._set_call(definition.signature)
+        self._count_as_coroutine_function()
+
+    def _count_as_coroutine_function(self) -> None:
+        """Answer ``inspect.iscoroutinefunction`` as what gives coroutines should."""
+        if sys.version_info >= (3, 12):
+            inspect.markcoroutinefunction(self)
+        else:  # there is no mark yet, and whatever looks like a function is asked for its code
+            self.__code__ = like_a_call.__code__
+            self.__defaults__ = self.__kwdefaults__ = None
 
     def _set_router(self, router: Router) -> None:
         super(Batcher, self).__init__(router)
@@ -145,7 +161,7 @@ class Batched(
                 f"to the __slots__ of {type(instance).__qualname__}"
             ) from None
 
-    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
+    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BatchedCall[R_co]:
         """Call it as an outer staticmethod does, or since Python 3.13 an outer classmethod."""
         if args and is_classmethod_of(args[0], self):
             return self.__get__(args[0])(*args[1:], **kwargs)
@@ -166,6 +182,9 @@ class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
     def _set_call(self, signature: Signature) -> None:
         super()._set_call(signature)
         self._stands = True
+
+    def _count_as_coroutine_function(self) -> None:
+        """Be none: a call gives a stream."""
 
     def __call__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self, *args: P.args, **kwargs: P.kwargs
@@ -193,7 +212,7 @@ class UnboundMethod(Batched[P, T_contra, R_co]):
         """Give the batcher of one instance."""
         return self._method.__get__(instance, owner)
 
-    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ticket[R_co]:
+    def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BatchedCall[R_co]:
         """Call it with the instance in front."""
         if not args:
             self.router.here()
@@ -217,6 +236,10 @@ class Unbound(Router):
 
     def __getattr__(self, name: str) -> Callable[..., Lane]:
         return lambda *_, **__: self.find_lane()
+
+
+async def like_a_call(*args: Any, **kwargs: Any) -> None:
+    """Have the code flags of what gives coroutines; never called."""
 
 
 def is_classmethod_of(kind: Any, function: object) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
 from microbatch._core import Flight, Lane
-from microbatch.batch import serving
+from microbatch.batch import served
 from microbatch.options import Options
 from microbatch.partial import answer_one_by_one, answer_together
 from microbatch.steps import Steps
@@ -18,7 +18,7 @@ Handler: TypeAlias = Callable[[list[Any]], Any]
 Call: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 """Gives the coroutine of a batch's task, for the items that it departed with.
 
-It is called where ``serving`` tells the batch's flight. The coroutine answers the results, or
+It is called where ``served()`` gives the batch's flight. The coroutine answers the results, or
 SETTLED, or as much as was answered before a failure."""
 
 
@@ -41,7 +41,7 @@ def plain_call(
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items; what it answers is theirs, in one or in parts."""
-    return take(serving.get(), handler(items))
+    return take(served(), handler(items))
 
 
 def take_answer(
@@ -62,7 +62,7 @@ def stream_call(
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
-    flight = serving.get()
+    flight = served()
     steps = steps_for(flight, items)
     flight.places = steps.places
     return steps.run(handler(steps.items))

@@ -13,7 +13,7 @@ from typing import (
     overload,
 )
 
-from microbatch._core import Ticket
+from microbatch._core import BatchedCall
 from microbatch.batcher import Answer, Chunks, Silence
 from microbatch.callable import Batched, BatchedStream
 from microbatch.handler import name_of
@@ -56,7 +56,7 @@ class BatchedMethod(Protocol[P, T_contra, R_co]):
         self, instance: object, owner: type[Any] | None = None, /
     ) -> Batched[P, T_contra, R_co]: ...
 
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Ticket[R_co]:
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> BatchedCall[R_co]:
         """Call it with the instance in front."""
         ...
 
@@ -70,7 +70,7 @@ class BatchedClassMethod(Protocol[P, T_contra, R_co]):
         """Give the batcher of the class."""
         ...
 
-    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Ticket[R_co]:
+    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> BatchedCall[R_co]:
         """Call it with the class in front."""
         ...
 

@@ -2,10 +2,12 @@
 
 import functools
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
+from microbatch.batch import makers_context
 from microbatch.binding import Signature, parameters_of
 from microbatch.handler import as_coroutine_function, check_stream, name_of
 from microbatch.lanes import Lanes
@@ -29,6 +31,8 @@ class Definition:
     is_method: bool
     """Whether its first parameter is surely no list."""
     signature: Signature
+    context: Context
+    """That of the decoration, in copies of which the function is called."""
     attributes: dict[str, Any]
     """What is set on the decorated function, for its bound methods to have too."""
 
@@ -43,7 +47,18 @@ class Definition:
         is_method = kind is classmethod or (in_class and takes_instance(function))
         signature = Signature.of(function, skip_first=is_method)
         name = options.name or name_of(function)
-        return cls(kind, function, work, options, name, in_class, is_method, signature, attributes)
+        return cls(
+            kind,
+            function,
+            work,
+            options,
+            name,
+            in_class,
+            is_method,
+            signature,
+            makers_context(),
+            attributes,
+        )
 
     @functools.cached_property
     def bound_signature(self) -> Signature:
@@ -52,7 +67,8 @@ class Definition:
 
     def lanes(self) -> Lanes:
         """Make the lanes of the function itself."""
-        return Lanes(self.signature.transpose(self.work), self.options, self.name)
+        work = self.signature.transpose(self.work)
+        return Lanes(work, self.options, self.name, context=self.context)
 
     def bound_lanes(self, instance: Callable[[], Any]) -> Lanes:
         """Make the lanes of one instance, which hold it only while something is unsettled."""
@@ -62,7 +78,7 @@ class Definition:
             return work(instance(), *lists, **named)
 
         transposed = self.bound_signature.transpose(call)
-        return Lanes(transposed, self.options, self.name, hold=instance)
+        return Lanes(transposed, self.options, self.name, hold=instance, context=self.context)
 
 
 def kind_of(given: object) -> type[Any] | None:

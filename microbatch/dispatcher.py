@@ -13,6 +13,7 @@ from contextvars import Context
 from typing import Any
 
 from microbatch._core import Flight, Lane, Ticket
+from microbatch.abandoning import give_up
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, serving
 from microbatch.calling import Handler, caller_of
@@ -26,6 +27,7 @@ from microbatch.options import Options
 from microbatch.settling import Settling
 from microbatch.timer import Timer, clock_of
 from microbatch.turns import Turns
+from microbatch.waits import OwnWaits
 
 __all__ = ["Dispatcher"]
 
@@ -42,7 +44,9 @@ class Dispatcher:
         handler: Handler,
         options: Options,
         name: str,
+        *,
         hold: Callable[[], object] | None,
+        context: Context,
     ) -> None:
         self.loop = loop
         self._process = os.getpid()
@@ -61,6 +65,7 @@ class Dispatcher:
         self._loss_reported = False
         self._lively_until = float("-inf")
         self._quiet: set[asyncio.Future[None]] = set()
+        self._makers_context = context
         # Callbacks run in a context of the lane's own, or the first caller's would never end.
         self._context = Context()
         self._clock = clock_of(loop)
@@ -75,6 +80,7 @@ class Dispatcher:
         if options.ordering == "ordered":
             call_soon = functools.partial(loop.call_soon, context=self._context)
             self._turns = Turns(call_soon, self.lane.wake_soon)
+        self._waits = OwnWaits(self.lane, options, name, turns=self._turns, handlers=self._handlers)
         self._attempts: Attempts | None = None
         if options.retry is not None or options.on_error == "bisect":
             self._use_attempts(handler)
@@ -87,10 +93,15 @@ class Dispatcher:
             self._name,
             clock=self._clock,
             call_soon=functools.partial(self.loop.call_soon, context=self._context),
+            call_soon_threadsafe=functools.partial(
+                self.loop.call_soon_threadsafe, context=self._context
+            ),
             call_at=self._timer.call_at,
             on_due=self._pump,
             on_abandoned=self._abandon,
             on_idle=self._tell_quiet,
+            on_given_up=give_up,
+            on_own_wait=self._tell_waits,
             on_callback_error=self._report,
             hold=hold,
             cancelled_error=asyncio.CancelledError,
@@ -104,7 +115,7 @@ class Dispatcher:
 
     def _use_attempts(self, handler: Handler) -> None:
         """Have a batch take more calls than one."""
-        attempts = Attempts(self.lane, handler, self._options, self._name)
+        attempts = Attempts(self.lane, handler, self._options, self._name, self._makers_context)
         self._attempts = self._settling = attempts
         self._call, self._make_task = attempts.call, attempts.make_task
 
@@ -133,27 +144,28 @@ class Dispatcher:
     def _pump(self) -> None:
         """Dispatch whatever is due while a slot is free."""
         lane = self.lane
-        if lane.overdue:
-            self._lateness.settle()
         try:
+            if lane.overdue:
+                self._lateness.settle()
             while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
         finally:  # an eager handler may have raised an exit request
             lane.rearm()
 
     def _start(self, flight: Flight[Any], reason: Reason) -> None:
-        """Call the handler in a task of its own, and in a context that is nobody else's."""
+        """Call the handler in a task and a context of its own, a copy of the batcher's."""
         self.batched += flight.size
         self.batches[reason] += 1
         flight.reason = reason
         self._free -= 1
         self.lane.slot_free = self._free > 0
-        context = Context()
+        context = self._makers_context.copy()
         context.run(serving.set, flight)
         items = flight.items  # now: an observer may have some of them given up
         if self._turns is not None:
             self._turns.depart(flight)
         self._starting.append(flight)
+        self.lane.began(flight, context)
         try:
             if self._observed:
                 self.observing.dispatched(flight, context)
@@ -179,6 +191,7 @@ class Dispatcher:
             task.cancel()
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
+        self.lane.ended(flight)
         self._free += 1
         self.lane.slot_free = self._free > 0
         if flight.group is not None:
@@ -248,9 +261,18 @@ class Dispatcher:
 
     def _cancel(self, flight: Flight[Any]) -> None:
         if flight.task is not None:
-            flight.task.cancel()
+            give_up(flight.task)
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
+
+    def _handlers(self) -> dict[Flight[Any], asyncio.Task[Any] | None]:
+        """Give the batches under way, each with its handler call, or None while it has none."""
+        batches: dict[Flight[Any], asyncio.Task[Any] | None]
+        batches = {flight: task for task, flight in self._running.items() if flight.reason}
+        return batches if self._attempts is None else self._attempts.handlers(batches)
+
+    def _tell_waits(self) -> None:
+        self._waits.tell()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
         self.loop.call_exception_handler(
@@ -263,7 +285,8 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------- lateness
     def _ask_policy(self, flight: Flight[Any], work: Coroutine[Any, Any, Any]) -> None:
         # Never an eager task: it would run in the midst of whatever pumps.
-        task = asyncio.Task(work, loop=self.loop, name=self._name, context=Context())
+        context = self._makers_context.copy()
+        task = asyncio.Task(work, loop=self.loop, name=self._name, context=context)
         flight.task = task
         self._running[task] = flight
         task.add_done_callback(self._policy_answered, context=self._context)
@@ -292,7 +315,7 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        if self._runs(asyncio.current_task()) or serving.get(None) in self._starting:
+        if self._runs(asyncio.current_task()) or serving.get() in self._starting:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"

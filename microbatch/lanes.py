@@ -6,11 +6,13 @@ import contextlib
 import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from microbatch._core import Flight, Histogram, Lane, Router
+from microbatch.batch import makers_context
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
 from microbatch.loopend import tell_when_closed
@@ -42,12 +44,14 @@ class Lanes(Router):
         options: Options,
         name: str,
         hold: Callable[[], object] | None = None,
+        context: Context | None = None,
     ) -> None:
         super().__init__(asyncio._get_running_loop)
         self.handler = handler
         self.options = options
         self.name = name
         self._hold = hold
+        self._context = makers_context() if context is None else context
         self._dispatchers: dict[AbstractEventLoop, Dispatcher] = {}
         self._past = BatcherStatistics()
         self._past_lock = threading.Lock()
@@ -71,7 +75,9 @@ class Lanes(Router):
 
     def _open(self, loop: AbstractEventLoop) -> Dispatcher:
         self._forget_closed_loops()
-        dispatcher = Dispatcher(loop, self.handler, self.options, self.name, self._hold)
+        dispatcher = Dispatcher(
+            loop, self.handler, self.options, self.name, hold=self._hold, context=self._context
+        )
         if self._closed:
             dispatcher.lane.close()
         self._dispatchers[loop] = dispatcher

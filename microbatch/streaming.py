@@ -1,13 +1,13 @@
 """Streams: what the readers of a streaming handler's chunks hold."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from microbatch._core import Front, Router, Ticket
+from microbatch.abandoning import give_up
 from microbatch.channel import Channel
 
 __all__ = ["Stream", "open_stream"]
@@ -83,14 +83,8 @@ class Stream(AsyncIterator[C]):
         return f"<Stream of {self._name!r}: {state}, {len(self._channel.chunks)} unread>"
 
     def __del__(self) -> None:
-        if self._ticket.done():
-            return
-        loop = self._ticket.get_loop()
-        if asyncio._get_running_loop() is loop:
-            self._ticket.cancel()
-        else:
-            with contextlib.suppress(RuntimeError):  # of a loop that is closed
-                loop.call_soon_threadsafe(self._ticket.cancel, context=Context())
+        if not self._ticket.done():
+            give_up(self._ticket)
 
 
 def open_stream(router: Router, name: str, item: Any, own: dict[str, Any]) -> Stream[Any]:

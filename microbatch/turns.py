@@ -6,7 +6,7 @@ from typing import Any
 
 from microbatch._core import Flight, Group
 
-__all__ = ["Turns"]
+__all__ = ["Turns", "line_of", "line_of_group"]
 
 
 class Turns:
@@ -28,6 +28,11 @@ class Turns:
         """Have a flight concluded when it is its turn, and now those whose turn it is."""
         self._ended[flight] = conclude
         self._conclude(line_of(flight))
+
+    def is_behind(self, flight: Flight[Any], other: Flight[Any]) -> bool:
+        """Tell whether a flight is held until another one has ended."""
+        line = self._departed.get(line_of(other), ())
+        return flight in line and other in line and line.index(flight) > line.index(other)
 
     def _conclude(self, line: Group | None) -> None:
         try:
@@ -58,5 +63,9 @@ def line_of(flight: Flight[Any]) -> Group | None:
 
     Those without a key are in line with those from before there were groups.
     """
-    group = flight.group
+    return line_of_group(flight.group)
+
+
+def line_of_group(group: Group | None) -> Group | None:
+    """Give what the flights of a group have in common."""
     return None if group is None or group.key is None else group

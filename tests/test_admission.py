@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import Batcher, BatcherClosedError, BatchTimeoutError, CapacityError
+from microbatch import END, Batcher, BatcherClosedError, BatchTimeoutError, CapacityError
 from microbatch.testing import RecordingHandler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 async def turns(count: int = 8) -> None:
@@ -296,3 +299,78 @@ async def test_a_source_that_raises_leaves_nothing_submitted() -> None:
     with pytest.raises(ZeroDivisionError):
         batcher.submit_many(source())
     assert batcher.statistics().submitted == 0
+
+
+# ---------------------------------------------------------- capacity that comes free within a batch
+@pytest.mark.parametrize(
+    "options", [{}, {"key": len}, {"max_latency": 1.0}, {"key": len, "max_latency": 1.0}], ids=str
+)
+async def test_an_answered_item_lets_the_next_one_go_where_a_slot_is_free(options: Any) -> None:
+    started: list[tuple[float, list[str]]] = []
+
+    async def handler(items: list[str]) -> AsyncIterator[tuple[int, str]]:
+        started.append((asyncio.get_running_loop().time() - start, items))
+        for place, item in enumerate(items):
+            await asyncio.sleep(10.0)
+            yield place, item
+
+    batcher: Batcher[str, str] = Batcher(
+        handler, max_batch_size=2, max_concurrent_batches=2, capacity=2, **options
+    )
+    start = asyncio.get_running_loop().time()
+    assert await asyncio.gather(*map(batcher.submit, "ABCD")) == [*"ABCD"]
+    assert started == [(0.0, ["A", "B"]), (10.0, ["C"]), (20.0, ["D"])]
+
+
+async def test_a_stream_that_ends_lets_the_next_item_go_where_a_slot_is_free() -> None:
+    started: list[float] = []
+
+    async def handler(items: list[str]) -> AsyncIterator[list[Any]]:
+        started.append(asyncio.get_running_loop().time() - start)
+        await asyncio.sleep(10.0)
+        yield [END, *["chunk"] * (len(items) - 1)]
+        await asyncio.sleep(10.0)
+
+    batcher: Batcher[str, Any] = Batcher(
+        handler, stream=True, max_batch_size=2, max_concurrent_batches=2, capacity=2
+    )
+    start = asyncio.get_running_loop().time()
+    await asyncio.gather(*map(batcher.submit, "ABC"))
+    assert started == [0.0, 10.0]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_late_items_that_are_answered_let_the_next_one_go(asynchronous: bool) -> None:
+    handler: RecordingHandler[str, str] = RecordingHandler(delay=30.0)
+
+    async def policy(items: list[str]) -> list[str]:
+        await asyncio.sleep(2.0)
+        return ["late"] * len(items)
+
+    def at_once(items: list[str]) -> list[str]:
+        return ["late"] * len(items)
+
+    batcher: Batcher[str, str] = Batcher(
+        handler,
+        max_batch_size=2,
+        max_concurrent_batches=2,
+        capacity=2,
+        timeout_policy=policy if asynchronous else at_once,
+        cancel_abandoned=False,
+    )
+    start = asyncio.get_running_loop().time()
+    first = [batcher.submit(item, timeout=10.0) for item in "AB"]
+    assert await asyncio.gather(*first, batcher.submit("C")) == ["late", "late", "C"]
+    assert [call.started - start for call in handler.calls] == [0.0, 12.0 if asynchronous else 10.0]
+
+
+async def test_what_is_dropped_lets_go_what_waits_although_it_overflows() -> None:
+    handler: RecordingHandler[str, str] = RecordingHandler(delay=30.0)
+    batcher: Batcher[str, str] = Batcher(
+        handler, max_batch_size=2, max_latency=5.0, capacity=2, overflow="drop_oldest"
+    )
+    start = asyncio.get_running_loop().time()
+    tickets = [batcher._submit_waiting(item) for item in "ABC"]
+    last = batcher.submit("D")
+    await asyncio.gather(*tickets, last, return_exceptions=True)
+    assert handler.calls[0].started - start == 0.0

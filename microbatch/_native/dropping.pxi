@@ -17,6 +17,7 @@ cdef int drop_oldest(Lane lane, Py_ssize_t count) except -1:
     cdef Flight oldest = new_flight(lane, count)
     cdef Slots queue = lane.queue
     cdef Py_ssize_t dropped = 0
+    cdef bint some_waited = lane.some_wait()
     oldest.counted = DROPPED
     while dropped < count and lane.live:      # making the flight may have run a finalizer
         queue.skip_holes()
@@ -27,6 +28,8 @@ cdef int drop_oldest(Lane lane, Py_ssize_t count) except -1:
     lane.dropped += dropped
     lane.flights.append(oldest)
     oldest.fail(lane.dropped_error)
+    if some_waited:
+        lane.let_in()
     lane.waker.soon()
     return 0
 

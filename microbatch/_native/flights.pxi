@@ -18,12 +18,17 @@ cdef class Flight(Slots):
     cdef public object places
     cdef public Py_ssize_t attempt
     cdef readonly Group group
+    cdef object context               # of its handler call, while that is under way
     cdef readonly double weight
     cdef bint rises                   # whether those after a slot were submitted after it
 
     @property
     def name(self):
         return self.lane.name
+
+    @property
+    def batch(self):
+        return self if self.whole is None else self.whole
 
     @property
     def items(self):
@@ -76,6 +81,7 @@ cdef class Flight(Slots):
     def settle(self, Py_ssize_t place, value, individual):
         cdef Slot *slot
         cdef State state = RETURNED
+        cdef bint some_waited = self.lane.some_wait()
         if not 0 <= place < self.size:
             raise IndexError(f"place must be from 0 to {self.size - 1} in this flight, got {place}")
         slot = &self.ring[place]
@@ -96,6 +102,8 @@ cdef class Flight(Slots):
             self.lane.settle(slot, state, value, self.counted)
         if self.alive == 0:
             self.land()
+        if some_waited:
+            self.lane.let_in()
         return True
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
@@ -118,6 +126,7 @@ cdef class Flight(Slots):
     def resolve(self, tuple results, individual):
         cdef size_t place
         cdef Slot *slot
+        cdef bint some_waited = self.lane.some_wait()
         if len(results) != self.size:
             raise ValueError(
                 f"results must be {self.size} for this flight, got {len(results)}"
@@ -140,10 +149,13 @@ cdef class Flight(Slots):
                 self.count_failure()
                 self.lane.settle(slot, RAISED, value, self.counted)
         self.land()
+        if some_waited:
+            self.lane.let_in()
 
     def fail(self, make_error):
         cdef size_t place
         cdef Slot *slot
+        cdef bint some_waited = self.lane.some_wait()
         for place in range(self.tail):
             slot = &self.ring[place]
             if slot.ticket == NULL:
@@ -157,6 +169,8 @@ cdef class Flight(Slots):
                 self.count_failure()
                 self.lane.settle(slot, RAISED, error, self.counted)
         self.land()
+        if some_waited:
+            self.lane.let_in()
 
     cdef int land(self) except -1:
         self.alive = 0

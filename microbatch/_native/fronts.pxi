@@ -70,9 +70,9 @@ cdef class Front:
         if lane.closed:
             lane.make_way(1)
         if lane.groups is None:
-            return lane.accept(self.whole(item), UNSET)
+            return lane.accept(self.whole(item), UNSET, False)
         asked = lane.groups.ask(self.whole(item), UNSET, UNSET, UNSET)
-        return lane.accept_asked(item, UNSET, asked)
+        return lane.accept_asked(item, UNSET, asked, False)
 
     def submit_many(
         self, items, *, timeout=..., key=..., priority=..., bint return_exceptions=False
@@ -104,8 +104,8 @@ cdef inline Ticket push(
     Lane lane, object item, object timeout, object weight, object key, object priority
 ):
     if weight is UNSET and key is UNSET and priority is UNSET:
-        return lane.push(item, timeout)
-    return lane.push_asked(item, timeout, weight, key, priority)
+        return lane.push(item, timeout, False)
+    return lane.push_asked(item, timeout, weight, key, priority, False)
 
 
 cdef class CallableFront(Front):
@@ -155,8 +155,8 @@ cdef object call_front(PyObject *self, PyObject *arguments, PyObject *keywords):
         return front.call_unbound(args, {} if keywords == NULL else <object> keywords)
     if keywords != NULL or len(args) != front.arity:
         kwargs = {} if keywords == NULL else <object> keywords
-        return front.router.here().push(front.bind(*args, **kwargs), UNSET)
-    return front.router.here().push(args[0] if front.arity == 1 else args, UNSET)
+        return front.router.here().push(front.bind(*args, **kwargs), UNSET, True)
+    return front.router.here().push(args[0] if front.arity == 1 else args, UNSET, True)
 
 
 set_call(CallableFront, call_front)

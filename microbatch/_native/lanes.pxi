@@ -6,8 +6,8 @@ cdef class Lane:
 
     cdef readonly object loop
     cdef readonly str name
-    cdef object clock, call_soon, call_at
-    cdef object on_due, on_abandoned, on_idle, hold
+    cdef object clock, call_soon, call_soon_threadsafe, call_at
+    cdef object on_due, on_abandoned, on_idle, on_given_up, on_own_wait, hold
     cdef object cancelled_error, invalid_state_error
     cdef object get_loop
     cdef object mark                  # the loop's mark while this lane's loop last ran
@@ -32,6 +32,10 @@ cdef class Lane:
     cdef double armed
     cdef bint due_scheduled
     cdef Waker waker
+    cdef list running                 # the flights whose handler calls are under way
+    cdef size_t contexts              # a bit for the context of each of these
+    cdef bint waits_noted
+    cdef public bint in_line          # handlers may wait in vain though a slot is free
     cdef readonly Measures measures
     cdef bint capture                 # the context of each submission
 
@@ -39,18 +43,21 @@ cdef class Lane:
     cdef readonly Py_ssize_t deduplicated
 
     def __init__(
-        self, loop, str name, *, clock, call_soon, call_at, on_due, on_abandoned, on_idle,
-        on_callback_error, hold, cancelled_error, invalid_state_error, done_future,
+        self, loop, str name, *, clock, call_soon, call_soon_threadsafe, call_at, on_due,
+        on_abandoned, on_idle, on_given_up, on_own_wait, on_callback_error, hold, cancelled_error,
+        invalid_state_error, done_future,
     ):
         self.loop, self.name = loop, name
         self.get_loop = lambda: loop
-        self.clock, self.call_soon, self.call_at = clock, call_soon, call_at
+        self.clock, self.call_at = clock, call_at
+        self.call_soon, self.call_soon_threadsafe = call_soon, call_soon_threadsafe
         self.on_due, self.on_abandoned, self.on_idle = on_due, on_abandoned, on_idle
-        self.hold = hold
+        self.on_given_up, self.on_own_wait, self.hold = on_given_up, on_own_wait, hold
         self.cancelled_error, self.invalid_state_error = cancelled_error, invalid_state_error
-        self.waker = new_waker(self, call_soon, on_callback_error, done_future)
+        self.waker = new_waker(self, on_callback_error, done_future)
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
         self.queue, self.flights, self.settling = Slots.__new__(Slots), [], []
+        self.running = []
         self.own_deadlines = OwnDeadlines.__new__(OwnDeadlines)
         self.own_deadlines.heap = []
         self.armed = self.timeout = self.batch_weight = INFINITY
@@ -100,17 +107,17 @@ cdef class Lane:
         self.closed, self.gate = True, 0
 
     # ------------------------------------------------------------------------------- submitting
-    cdef inline Ticket push(self, object item, object timeout):
+    cdef inline Ticket push(self, object item, object timeout, bint call):
         if timeout is not UNSET:
             check_timeout(timeout)
         if self.groups is not None:
-            return self.push_asked(item, timeout, UNSET, UNSET, UNSET)
+            return self.push_asked(item, timeout, UNSET, UNSET, UNSET, call)
         if self.unsettled >= self.gate:
             self.make_way(1)
-        return self.accept(item, timeout)
+        return self.accept(item, timeout, call)
 
-    cdef Ticket accept(self, object item, object timeout):
-        cdef Ticket ticket = Ticket.__new__(Ticket)
+    cdef Ticket accept(self, object item, object timeout, bint call):
+        cdef Ticket ticket = new_ticket(call)
         cdef Slot *slot
         self.start(ticket, timeout)
         if self.groups is not None:           # since a moment ago: a finalizer came first
@@ -127,7 +134,7 @@ cdef class Lane:
         return ticket
 
     cdef Ticket push_asked(
-        self, object item, object timeout, object weight, object key, object priority
+        self, object item, object timeout, object weight, object key, object priority, bint call
     ):
         """Accept one item after asking where it belongs."""
         cdef Asked asked
@@ -141,11 +148,10 @@ cdef class Lane:
             except BaseException:
                 self.groups.refuse_one(asked)
                 raise
-        return self.accept_asked(item, timeout, asked)
+        return self.accept_asked(item, timeout, asked, call)
 
-    cdef Ticket accept_asked(self, object item, object timeout, Asked asked):
-        cdef Ticket ticket
-        ticket = Ticket.__new__(Ticket) if asked.shared is None else Rider.__new__(Rider)
+    cdef Ticket accept_asked(self, object item, object timeout, Asked asked, bint call):
+        cdef Ticket ticket = new_ticket(call) if asked.shared is None else new_rider(call)
         self.start(ticket, timeout)
         if asked.shared is not None:
             ticket.own_deadline = True
@@ -249,28 +255,60 @@ cdef class Lane:
         if self.unsettled == count and self.hold is not None:
             self.held = self.hold()
         cdef double when = ticket.deadline
-        cdef bint due = False
+        cdef bint due = False, natural = False
         cdef Py_ssize_t queued
-        if self.groups is not None:
-            due = self.groups.look()
-            when = min(when, self.groups.company())
-        elif self.slot_free:
+        if self.groups is None and self.slot_free:
             queued = self.count_queued()
             if queued:
                 due = queued >= self.batch_size or self.is_crowded()
                 if self.latency > 0.0:
                     when = min(when, ticket.submitted + self.latency)
-                elif not due:
-                    self.soon_due()
-        self.arm(when)
-        if due:
-            self.on_due()
+                else:
+                    natural = not due and not self.due_scheduled
+        if due or natural or when < self.armed or self.groups is not None:
+            self.attend_to(ticket, when, due, natural)
         return 0
 
-    cdef inline int soon_due(self) except -1:
+    cdef int attend_to(self, Ticket ticket, double when, bint due, bint natural) except -1:
+        """See to it that somebody comes for a new item; where that fails, it is given up."""
+        try:
+            if self.groups is not None:
+                due = self.groups.look()
+                when = min(when, self.groups.company())
+            elif natural:
+                self.soon_due()
+            self.arm(when)
+            if due:
+                self.on_due()
+        except BaseException:             # who submits it gets no ticket, but this
+            self.withdraw(ticket)
+            raise
+        return 0
+
+    cdef int withdraw(self, Ticket ticket) except -1:
+        try:
+            if ticket.state <= IN_FLIGHT:
+                self.cancel(ticket, None)
+        except Exception:                 # the loop does not call back, which is being told
+            pass
+        return 0
+
+    cdef int soon_due(self) except -1:
         if not self.due_scheduled:
             self.due_scheduled = True
-            self.call_soon(self.due)
+            try:
+                self.schedule(self.due)
+            except BaseException:         # or nobody would ever ask again
+                self.due_scheduled = False
+                raise
+        return 0
+
+    cdef int schedule(self, object callback) except -1:
+        """Have the loop call back soon; it may refuse other threads, and then has another way."""
+        try:
+            self.call_soon(callback)
+        except Exception:
+            self.call_soon_threadsafe(callback)
         return 0
 
     cdef int make_way(self, Py_ssize_t count) except -1:
@@ -313,6 +351,16 @@ cdef class Lane:
         if load <= self.capacity:
             return 0
         return min(load - self.capacity, self.live)
+
+    cdef inline bint some_wait(self) noexcept:
+        """Tell whether items wait for admission."""
+        return self.live > self.count_queued()
+
+    cdef inline int let_in(self) except -1:
+        """Have those looked at that waited for admission, where a batch could go."""
+        if self.slot_free:
+            self.soon_due()
+        return 0
 
     @property
     def crowded(self):
@@ -437,7 +485,7 @@ cdef class Lane:
 
     cdef int cancel(self, Ticket ticket, object message) except -1:
         cdef Leaving leaving = new_leaving(self, False, isinstance(ticket, Many))
-        cdef bint some_waited = self.live > self.count_queued()
+        cdef bint some_waited = self.some_wait()
         if ticket.state > IN_FLIGHT:          # a finalizer came first
             return 0
         leaving.take(ticket)
@@ -445,11 +493,13 @@ cdef class Lane:
         self.cancelled += leaving.queued.size
         ticket.value = message
         self.finish(ticket, CANCELLED)
-        if some_waited and self.slot_free:    # and may be admitted now
-            self.soon_due()
-        self.waker.soon()
-        self.tidy()
-        leaving.tell_abandoned()
+        try:
+            self.waker.soon()
+            if some_waited:
+                self.let_in()
+        finally:
+            self.tidy()
+            leaving.tell_abandoned()
         return 0
 
     # ---------------------------------------------------------------------------------- deadlines
@@ -485,6 +535,42 @@ cdef class Lane:
         self.tidy()
         return leaving.queued
 
+    # -------------------------------------------------------------------------------------- waits
+    def began(self, Flight flight not None, context):
+        flight.context = context
+        self.running.append(flight)
+        self.contexts |= context_bit(<PyObject *> context)
+
+    def ended(self, Flight flight not None):
+        flight.context = None
+        self.running.remove(flight)
+        self.contexts = 0
+        for flight in self.running:
+            self.contexts |= context_bit(<PyObject *> flight.context)
+
+    cdef inline int note_wait(self) except -1:
+        if self.contexts:
+            note_wait(self)
+        return 0
+
+    def tell_waits(self):
+        self.waits_noted = False
+        self.on_own_wait()
+
+    def whereabouts(self, Ticket ticket not None):
+        if ticket.lane is not self or ticket.state > IN_FLIGHT:
+            return None
+        return whereabouts(self, ticket)
+
+    def take_ticket(self, Ticket ticket not None):
+        """Take what is left of one ticket, which is not done."""
+        cdef Leaving leaving = new_leaving(self, False, True)
+        leaving.take(ticket)
+        self.flights.append(leaving.queued)
+        self.tidy()
+        leaving.tell_abandoned()
+        return leaving.queued
+
     # -------------------------------------------------------------------------------------- timer
     cdef inline int arm(self, double when) except -1:
         if when < self.armed:
@@ -494,8 +580,9 @@ cdef class Lane:
     cdef int arm_now(self, double when) except -1:
         if self.timer is not None:
             self.timer.cancel()
-        self.armed = when
+            self.armed, self.timer = INFINITY, None
         self.timer = self.call_at(when, self.fire)
+        self.armed = when
         return 0
 
     def fire(self):

@@ -33,6 +33,9 @@ static PyObject *microbatch_loop_mark(void)
 #endif
 }
 
+/* The context that this thread runs in, borrowed; what is asked of it is only its address. */
+static PyObject *microbatch_context(void) { return PyThreadState_Get()->context; }
+
 /* Set StopIteration with this value, without the arguments that its constructor would parse. */
 static void microbatch_stop_iteration(PyObject *value)
 {
@@ -94,12 +97,58 @@ static void microbatch_timer_close(int fd) { }
 
 /* The slots that a Cython class has no syntax for. */
 #define MICROBATCH_TYPE(type) ((PyTypeObject *)(type))
+static PyObject *microbatch_itself(PyObject *self)
+{
+    Py_INCREF(self);
+    return self;
+}
+/* An `await` takes the object itself for its iterator; whoever calls __await__() by name gets what
+   the class says. */
 static void microbatch_set_await(
     PyObject *type, PyObject *(*next)(PyObject *),
     PySendResult (*send)(PyObject *, PyObject *, PyObject **))
 {
     MICROBATCH_TYPE(type)->tp_iternext = next;
     MICROBATCH_TYPE(type)->tp_as_async->am_send = send;
+    MICROBATCH_TYPE(type)->tp_as_async->am_await = microbatch_itself;
+}
+/* A method that raises without a frame of its own in the traceback. */
+static int microbatch_set_method(PyObject *type, PyMethodDef *method)
+{
+    PyObject *descriptor = PyDescr_NewMethod(MICROBATCH_TYPE(type), method);
+    int failed = descriptor == NULL
+        || PyDict_SetItemString(MICROBATCH_TYPE(type)->tp_dict, method->ml_name, descriptor) < 0;
+    Py_XDECREF(descriptor);
+    PyType_Modified(MICROBATCH_TYPE(type));
+    return failed ? -1 : 0;
+}
+/* Raise what a generator's throw() was given: an exception, or a type, a value and a traceback. */
+static void microbatch_raise(PyObject *kind, PyObject *value, PyObject *traceback)
+{
+    value = value == Py_None ? NULL : value;
+    traceback = traceback == Py_None ? NULL : traceback;
+    if (traceback != NULL && !PyTraceBack_Check(traceback)) {
+        PyErr_SetString(PyExc_TypeError, "throw() third argument must be a traceback");
+        return;
+    }
+    if (PyExceptionInstance_Check(kind) && value == NULL) {
+        value = kind;
+        kind = PyExceptionInstance_Class(kind);
+        if (traceback == NULL)
+            traceback = ((PyBaseExceptionObject *)value)->traceback;
+    } else if (PyExceptionInstance_Check(kind)) {
+        PyErr_SetString(PyExc_TypeError, "instance exception may not have a separate value");
+        return;
+    } else if (!PyExceptionClass_Check(kind)) {
+        PyErr_Format(PyExc_TypeError,
+            "exceptions must be classes or instances deriving from BaseException, not %s",
+            Py_TYPE(kind)->tp_name);
+        return;
+    }
+    Py_INCREF(kind);
+    Py_XINCREF(value);
+    Py_XINCREF(traceback);
+    PyErr_Restore(kind, value, traceback);
 }
 static void microbatch_set_vectorcall(PyObject *type, Py_ssize_t offset)
 {

@@ -3,7 +3,6 @@
 cdef Py_ssize_t SHARED = -2               # the index of a slot whose ticket is a Shared
 
 
-@cython.final
 @cython.internal
 cdef class Rider(Ticket):
     """Be the ticket of one caller who shares an item."""

@@ -29,8 +29,10 @@ cdef class Ticket:
     def __init__(self):
         raise TypeError("a Ticket is made by submitting an item, never by hand")
 
-    def __await__(self):
-        return self
+    def __await__(self):                  # for whoever calls it by name; see set_await
+        cdef TicketIterator iterator = TicketIterator.__new__(TicketIterator)
+        iterator.ticket = self
+        return iterator
 
     def __iter__(self):
         return self
@@ -105,6 +107,8 @@ cdef class Ticket:
         return bound
 
     cdef inline int add(self, object callback, object context) except -1:
+        if self.state <= IN_FLIGHT and (not self.lane.slot_free or self.lane.in_line):
+            self.lane.note_wait()
         if context is None:
             context = PyContext_CopyCurrent()
         if self.callback is None:
@@ -138,7 +142,8 @@ cdef class Ticket:
 
     def __repr__(self):
         words = ("queued", "in flight", "returned", "raised", "cancelled")
-        return f"<Ticket of {self.lane.name!r}: {words[self.state]}>"
+        kind = "Call" if isinstance(self, (BatchedCall, RiderCall)) else "Ticket"
+        return f"<{kind} of {self.lane.name!r}: {words[self.state]}>"
 
 
 @cython.freelist(8)
@@ -180,6 +185,48 @@ cdef int check_keywords(tuple keywords) except -1:
 
 cdef AddDoneCallback probe = AddDoneCallback.__new__(AddDoneCallback)
 set_vectorcall(AddDoneCallback, <char *> &probe.vectorcall - <char *> <PyObject *> probe)
+
+
+@cython.final
+@cython.internal
+cdef class TicketIterator:
+    """A ticket driven by hand: what ``ticket.__await__()`` gives, as asyncio's futures do."""
+
+    cdef Ticket ticket                # None once it is over
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.send(None)
+
+    def send(self, value):
+        """Give the ticket while it waits; raise StopIteration with its result once it is there."""
+        cdef Ticket ticket = self.ticket
+        cdef PyObject *outcome = NULL
+        cdef PySendResult result
+        if ticket is None:
+            raise StopIteration
+        result = ticket_send(<PyObject *> ticket, NULL, &outcome)
+        if result == PYGEN_NEXT:
+            Py_DECREF(ticket)
+            return ticket
+        self.ticket = None
+        if result == PYGEN_ERROR:
+            raise_current()
+        given = <object> outcome
+        Py_DECREF(given)
+        raise StopIteration(given)
+
+    def throw(self, kind, value=None, traceback=None):
+        """Be over, and raise; the ticket goes on."""
+        self.ticket = None
+        raise_given(kind, value, traceback)
+        raise_current()
+
+    def close(self):
+        """Be over; the ticket goes on."""
+        self.ticket = None
 
 
 @cython.final
@@ -227,9 +274,12 @@ cdef PySendResult ticket_send(PyObject *self, PyObject *sent, PyObject **value) 
         Py_INCREF((<Ticket> self).value)
         value[0] = <PyObject *> (<Ticket> self).value
         return PYGEN_RETURN
+    value[0] = NULL
     if state > IN_FLIGHT:
-        value[0] = NULL
         set_error(<Ticket> self)
+        return PYGEN_ERROR
+    if (<Ticket> self)._asyncio_future_blocking:      # as it was given, and no task took it
+        PyErr_SetObject(RuntimeError, "await wasn't used with future")
         return PYGEN_ERROR
     (<Ticket> self)._asyncio_future_blocking = True
     Py_INCREF(<object> self)

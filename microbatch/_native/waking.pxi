@@ -6,7 +6,7 @@ cdef class Waker:
 
     cdef Lane lane
     cdef Slots settled
-    cdef object call_soon, on_callback_error, done_future
+    cdef object on_callback_error, done_future
     cdef bint scheduled
     cdef unsigned long thread         # that runs callbacks now; 0: none does
     cdef long process                 # the count of forks when it began to
@@ -20,7 +20,11 @@ cdef class Waker:
     cdef int soon(self) except -1:
         if not self.scheduled:
             self.scheduled = True
-            self.call_soon(self.run_scheduled)
+            try:
+                self.lane.schedule(self.run_scheduled)
+            except BaseException:
+                self.scheduled = False
+                raise
         return 0
 
     def run_scheduled(self):
@@ -103,11 +107,10 @@ cdef class Waker:
         return 0
 
 
-cdef Waker new_waker(Lane lane, object call_soon, object on_callback_error, object done_future):
+cdef Waker new_waker(Lane lane, object on_callback_error, object done_future):
     cdef Waker waker = Waker.__new__(Waker)
     waker.lane, waker.settled = lane, Slots.__new__(Slots)
-    waker.call_soon, waker.on_callback_error = call_soon, on_callback_error
-    waker.done_future = done_future
+    waker.on_callback_error, waker.done_future = on_callback_error, done_future
     return waker
 
 

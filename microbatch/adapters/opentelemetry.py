@@ -98,6 +98,7 @@ class BatcherTelemetry(Batchers):
     def _begin(self, event: BatchDispatched) -> None:
         span = self._tracer.start_span(
             f"batch {event.name}",
+            context=telemetry_context.Context(),  # not that of a span in which the batcher was made
             links=links_to(event.contexts),
             attributes={
                 NAME: event.name,

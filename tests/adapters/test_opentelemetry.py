@@ -89,6 +89,14 @@ async def test_a_span_of_each_batch_is_linked_to_the_spans_of_its_items(sdk: Exp
     assert first.context.trace_id != second.context.trace_id
 
 
+async def test_a_batch_begins_a_trace_wherever_its_batcher_was_made(sdk: Exported) -> None:
+    with sdk.tracer.start_as_current_span("start-up"):
+        batcher = Batcher(RecordingHandler(), observer=sdk.telemetry)
+    await submit(batcher, sdk, "request", 1)
+    (span,) = sdk.batches()
+    assert span.parent is None
+
+
 async def test_a_span_tells_the_facts_of_its_batch(sdk: Exported) -> None:
     handler: RecordingHandler[int, int] = RecordingHandler(delay=3.0)
     batcher = Batcher(

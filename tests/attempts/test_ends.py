@@ -83,8 +83,9 @@ async def test_each_attempt_has_a_context_of_its_own() -> None:
             raise Trouble
         return items
 
+    batcher = retrying(handler)
     variable.set("the caller's")
-    assert await retrying(handler).submit("a") == "a"
+    assert await batcher.submit("a") == "a"
     assert seen == ["nobody's"] * 3
 
 

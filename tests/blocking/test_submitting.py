@@ -141,13 +141,13 @@ def test_a_callers_context_is_not_kept() -> None:
     import contextvars
 
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
-    variable.set("caller's")
 
     async def look(items: list[int]) -> list[Any]:
         return [variable.get("nothing")] * len(items)
 
     seen: Future[str] = Future()
     with BlockingBatcher(look) as batcher:
+        variable.set("caller's")
         future = batcher.submit(1)
         future.add_done_callback(lambda _: seen.set_result(variable.get("nothing")))
         assert future.result(10) == "nothing"

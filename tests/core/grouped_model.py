@@ -292,6 +292,7 @@ class GroupedModel:
             return
         could_go = sum(len(item.callers) for item in self.queue)
         self.refuse_if(self.overflow == "reject" or too_many > could_go, count)
+        some_waited = self.waiting > 0
         while too_many > 0:
             item = self.queue.pop(0)
             too_many -= len(item.callers)
@@ -299,6 +300,7 @@ class GroupedModel:
                 caller.dropped = True
                 self.counters["dropped"] += 1
             self.settle_item(item, CapacityError())
+        self.let_in(some_waited)
         self.call_soon("woken")
 
     # ------------------------------------------------------------------------------------- groups
@@ -479,33 +481,43 @@ class GroupedModel:
                 caller.settled = True
                 self.counters["cancelled"] += 1
         ticket.state, ticket.value = "cancelled", message
-        if some_waited and self.slot_free:
-            self.call_soon("due")
         self.call_soon("woken")
+        self.let_in(some_waited)
         self.tell_abandoned(hit)
         return True
 
     # ----------------------------------------------------------------------------------- settling
+    def let_in(self, some_waited: bool) -> None:
+        """Have those looked at that waited for admission."""
+        if some_waited and self.slot_free:
+            self.call_soon("due")
+
     def resolve(self, flight: Flight, results: list[Any]) -> None:
+        some_waited = self.waiting > 0
         for item, result in zip(flight.places, results, strict=True):
             if item in flight.here:
                 self.settle_item(item, result)
         self.land(flight)
+        self.let_in(some_waited)
 
     def fail(self, flight: Flight, error: BaseException) -> None:
+        some_waited = self.waiting > 0
         for item in flight.here:
             self.settle_item(item, error)
         self.land(flight)
+        self.let_in(some_waited)
 
     def settle_at(self, flight: Flight, place: int, result: Any) -> bool:
         item = flight.places[place]
         if item not in flight.here:
             return False
+        some_waited = self.waiting > 0
         flight.here.remove(item)
         flight.alive -= 1
         self.settle_item(item, result)
         if not flight.alive:
             self.land(flight)
+        self.let_in(some_waited)
         return True
 
     def part(self, flight: Flight, start: int, stop: int) -> Flight:

@@ -164,11 +164,13 @@ class Model:
         too_many = min(too_many, count)
         if self.overflow == "reject" or too_many > len(self.queue):
             self.refuse(count)
+        some_waited = self.waiting > 0
         for item in self.queue[: int(too_many)]:
             self.queue.remove(item)
             self.counters["dropped"] += 1
             item.dropped = True
             self.settle(item, CapacityError())
+        self.let_in(some_waited)
         self.wake_soon()
 
     def look_at_queue(self, ticket: Ticket) -> None:
@@ -221,7 +223,7 @@ class Model:
         late = [item for item in everywhere if is_late(item)]
         common = [item for item in late if not item.ticket.own_deadline]
         own = [item for item in late if item.ticket.own_deadline]
-        own.sort(key=lambda item: (item.ticket.deadline, item.ticket.number))
+        own.sort(key=lambda item: (item.ticket.deadline, item.ticket.number, item.index))
         queued: list[Item] = []
         in_flight: list[Item] = []
         hit: list[Flight] = []
@@ -251,26 +253,37 @@ class Model:
             item.late = False
 
     # ----------------------------------------------------------------------------------- settling
+    def let_in(self, some_waited: bool) -> None:
+        """Have those looked at that waited for admission."""
+        if some_waited and self.slot_free:
+            self.call_soon("due")
+
     def resolve(self, flight: Flight, results: list[Any]) -> None:
+        some_waited = self.waiting > 0
         for item, result in zip(flight.places, results, strict=True):
             if item in flight.here:
                 self.settle(item, result)
         self.land(flight)
+        self.let_in(some_waited)
 
     def fail(self, flight: Flight, error: BaseException) -> None:
+        some_waited = self.waiting > 0
         for item in flight.here:
             self.settle(item, error)
         self.land(flight)
+        self.let_in(some_waited)
 
     def settle_at(self, flight: Flight, place: int, result: Any) -> bool:
         item = flight.places[place]
         if item not in flight.here:
             return False
+        some_waited = self.waiting > 0
         flight.here.remove(item)
         flight.alive -= 1
         self.settle(item, result)
         if not flight.alive:
             self.land(flight)
+        self.let_in(some_waited)
         return True
 
     def part(self, flight: Flight, start: int, stop: int) -> Flight:
@@ -323,9 +336,8 @@ class Model:
                 if flight is not None and flight not in hit:
                     hit.append(flight)
         self.finish(ticket, "cancelled", message)
-        if some_waited and self.slot_free:
-            self.call_soon("due")
         self.wake_soon()
+        self.let_in(some_waited)
         self.tell_abandoned(hit)
         return True
 

@@ -64,10 +64,13 @@ class World:
             "embed",
             clock=lambda: self.now,
             call_soon=self.soon.append,
+            call_soon_threadsafe=self.soon.append,
             call_at=self._call_at,
             on_due=lambda: self.on_due(),  # noqa: PLW0108 (tests replace it)
             on_abandoned=lambda flight: self.log.append(("abandoned", flight)),
             on_idle=lambda: self.log.append(("idle",)),
+            on_given_up=lambda ticket: ticket.cancel(),
+            on_own_wait=lambda: self.log.append(("own wait",)),
             on_callback_error=lambda error, callback, ticket: self.log.append(
                 ("reported", error, callback, ticket)
             ),

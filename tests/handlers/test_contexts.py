@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import decimal
 import inspect
 import math
 import sys
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from microbatch import Batcher, current_batch
+from microbatch import Batcher, batched, current_batch
 from microbatch.testing import RecordingHandler
 from tests.handlers.asking import outcomes
 
@@ -55,6 +57,94 @@ async def test_the_handler_never_runs_in_a_callers_context(handler: Any, size: i
     batcher: Batcher[int, str] = Batcher(handler, max_batch_size=size)
     variable.set("the caller's")
     assert await batcher.submit(1) == "nobody's"
+
+
+@pytest.mark.parametrize("handler", SEEING)
+async def test_the_handler_runs_in_a_copy_of_the_context_that_its_batcher_was_made_in(
+    handler: Any,
+) -> None:
+    variable.set("the maker's")
+    batcher: Batcher[int, str] = Batcher(handler)
+    variable.set("the caller's")
+    assert await batcher.submit(1) == "the maker's"
+    retried: Batcher[int, str] = contextvars.Context().run(Batcher, handler, on_error="bisect")
+    assert await retried.submit(1) == "nobody's"
+
+
+async def test_a_method_runs_in_a_copy_of_the_context_that_it_was_decorated_in() -> None:
+    variable.set("the decorator's")
+
+    class Model:
+        @batched()
+        async def see(self, items: list[int]) -> list[str]:
+            return await see(items)
+
+        @batched()
+        @classmethod
+        async def see_of_class(cls, items: list[int]) -> list[str]:
+            return await see(items)
+
+    variable.set("the instance's")
+    model = Model()
+    assert await model.see(1) == "the decorator's"
+    assert await Model.see_of_class(1) == "the decorator's"
+
+
+@pytest.mark.parametrize("in_thread", [False, True], ids=["async def", "def"])
+async def test_the_precision_of_decimals_is_that_of_the_batchers_making(in_thread: bool) -> None:
+    async def handler(items: list[int]) -> list[Decimal]:
+        return [Decimal(1) / item for item in items]
+
+    def threaded(items: list[int]) -> list[Decimal]:
+        return [Decimal(1) / item for item in items]
+
+    with decimal.localcontext(prec=3):
+        batcher: Batcher[int, Decimal] = Batcher(threaded if in_thread else handler)
+    assert await batcher.submit(3) == Decimal("0.333")
+
+
+async def test_the_error_state_of_numpy_is_that_of_the_batchers_making() -> None:
+    numpy = pytest.importorskip("numpy", minversion="2")  # where it became a context's
+
+    async def handler(items: list[float]) -> Any:
+        return numpy.array(items) / 0
+
+    with numpy.errstate(divide="ignore"):
+        quiet: Batcher[float, float] = Batcher(handler)
+    with numpy.errstate(divide="raise"):
+        strict: Batcher[float, float] = Batcher(handler)
+    assert await quiet.submit(1.0) == math.inf
+    with pytest.raises(FloatingPointError):
+        await strict.submit(1.0)
+
+
+async def test_a_batcher_that_a_handler_makes_serves_no_batch_of_its_makers() -> None:
+    async def ask(items: list[int]) -> list[int]:
+        return [current_batch().size]
+
+    async def handler(items: list[int]) -> list[Any]:
+        inner: Batcher[int, int] = Batcher(
+            RecordingHandler(delay=9.0), timeout=1.0, timeout_policy=ask
+        )
+        answers = await outcomes(inner, [1])
+        await inner.drain()
+        return answers
+
+    (error,) = await outcomes(Batcher(handler), [1])
+    assert str(error) == "current_batch() must be called from within a batch handler"
+
+
+async def test_a_timeout_policy_is_asked_in_a_copy_of_the_same_context() -> None:
+    async def policy(items: list[int]) -> list[str]:
+        return await see(items)
+
+    variable.set("the maker's")
+    batcher: Batcher[int, Any] = Batcher(
+        RecordingHandler(delay=9.0), timeout=1.0, timeout_policy=policy
+    )
+    variable.set("the caller's")
+    assert await batcher.submit(1) == "the maker's"
+    await batcher.drain()
 
 
 async def test_what_a_handler_sets_reaches_neither_callers_nor_later_calls() -> None:

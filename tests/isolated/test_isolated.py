@@ -312,7 +312,9 @@ GROUPED = """
     def new_lane(**options):
         lane = _core.Lane(
             None, "leaks", clock=lambda: now[0], call_soon=soon.append,
+            call_soon_threadsafe=soon.append,
             call_at=lambda when, call: Handle(), on_due=lambda: None, on_idle=lambda: None,
+            on_given_up=lambda ticket: ticket.cancel(), on_own_wait=lambda: None,
             on_abandoned=lambda flight: None, on_callback_error=print, hold=None,
             cancelled_error=RuntimeError, invalid_state_error=RuntimeError, done_future=None,
         )

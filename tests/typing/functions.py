@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import numpy as np
 import numpy.typing as npt
 
-from microbatch import Batched, Ticket, batched
+from microbatch import Batched, BatchedCall, batched
 
 
 # ------------------------------------------------------------------------------ what they answer
@@ -94,7 +94,7 @@ assert_type(lists, Batched[[str], str, list[float]])
 assert_type(or_none, Batched[[str], str, int | None])
 assert_type(perhaps, Batched[[str], str, int | None])
 assert_type(perhaps_in_a_thread, Batched[[str], str, int | None])
-assert_type(whatever("x"), Ticket[Any])
+assert_type(whatever("x"), BatchedCall[Any])
 
 
 # --------------------------------------------------------------------------- several parameters
@@ -142,16 +142,16 @@ def third_optional(texts: list[str], sizes: list[int], flags: list[int] = ONE) -
 
 
 assert_type(two, Batched[[str, int], tuple[str, int], float])
-assert_type(two("x", 1), Ticket[float])
+assert_type(two("x", 1), BatchedCall[float])
 assert_type(three, Batched[[str, int, bool], tuple[str, int, bool], float])
-assert_type(four("x", 1, 2, 3), Ticket[float])
-assert_type(by_keyword("x", sizes=1), Ticket[float])
-assert_type(two_for_nothing("x", 1), Ticket[None])
-assert_type(two_perhaps("x", 1), Ticket[float | None])
-assert_type(second_optional("x"), Ticket[float])
-assert_type(second_optional("x", 1), Ticket[float])
-assert_type(third_optional("x", 1), Ticket[float])
-assert_type(third_optional("x", 1, 2), Ticket[float])
+assert_type(four("x", 1, 2, 3), BatchedCall[float])
+assert_type(by_keyword("x", sizes=1), BatchedCall[float])
+assert_type(two_for_nothing("x", 1), BatchedCall[None])
+assert_type(two_perhaps("x", 1), BatchedCall[float | None])
+assert_type(second_optional("x"), BatchedCall[float])
+assert_type(second_optional("x", 1), BatchedCall[float])
+assert_type(third_optional("x", 1), BatchedCall[float])
+assert_type(third_optional("x", 1, 2), BatchedCall[float])
 
 two("x")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 two("x", "y")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -165,7 +165,7 @@ by_keyword(1, sizes=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgume
 
 # ------------------------------------------------------------------------------------ using them
 async def use() -> None:
-    assert_type(a_list("x"), Ticket[int])
+    assert_type(a_list("x"), BatchedCall[int])
     assert_type(await a_list("x"), int)
     assert_type(await nothing("x"), None)
     assert_type(await asyncio.wait_for(a_list("x"), 1), int)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, assert_type
 
-from microbatch import Batched, Ticket, batched
+from microbatch import Batched, BatchedCall, batched
 from microbatch.decorator import BatchedMethod
 
 ONE: Any = 1
@@ -88,25 +88,25 @@ assert_type(model.in_a_thread, Batched[[str], str, int])
 assert_type(model.nothing, Batched[[str], str, None])
 assert_type(model.two, Batched[[str, int], tuple[str, int], float])
 assert_type(model.three, Batched[[str, int, bool], tuple[str, int, bool], float])
-assert_type(model.second_optional("x"), Ticket[float])
-assert_type(model.second_optional("x", 1), Ticket[float])
+assert_type(model.second_optional("x"), BatchedCall[float])
+assert_type(model.second_optional("x", 1), BatchedCall[float])
 assert_type(model.perhaps, Batched[[str], str, int | None])
-assert_type(model.by_keyword("x", sizes=1), Ticket[float])
+assert_type(model.by_keyword("x", sizes=1), BatchedCall[float])
 assert_type(Model.embed, BatchedMethod[[str], str, int])
-assert_type(Model.embed(model, "x"), Ticket[int])
+assert_type(Model.embed(model, "x"), BatchedCall[int])
 
 assert_type(Model.above_class, Batched[[str], str, int])
 assert_type(model.above_class, Batched[[str], str, int])
-assert_type(Model.below_class("x"), Ticket[int])
-assert_type(model.below_class("x"), Ticket[int])
+assert_type(Model.below_class("x"), BatchedCall[int])
+assert_type(model.below_class("x"), BatchedCall[int])
 assert_type(Model.two_of_class, Batched[[str, int], tuple[str, int], int])
-assert_type(Model.second_optional_of_class("x"), Ticket[float])
-assert_type(model.second_optional_of_class("x", 1), Ticket[float])
+assert_type(Model.second_optional_of_class("x"), BatchedCall[float])
+assert_type(model.second_optional_of_class("x", 1), BatchedCall[float])
 assert_type(Model.nothing_of_class, Batched[[str], str, None])
 assert_type(Model.above_static, Batched[[str], str, int])
 assert_type(model.above_static, Batched[[str], str, int])
 assert_type(Model.below_static, Batched[[str], str, int])
-assert_type(model.below_static("x"), Ticket[int])
+assert_type(model.below_static("x"), BatchedCall[int])
 
 model.embed(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 model.embed.submit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -222,6 +222,6 @@ class Concrete(Abstract):
 
 Abstract()  # type: ignore[abstract]  # pyright: ignore[reportAbstractUsage]
 concrete: Abstract = Concrete()
-assert_type(concrete.above("x"), Ticket[int])
+assert_type(concrete.above("x"), BatchedCall[int])
 assert_type(concrete.below, Batched[[str], str, int])
-assert_type(concrete.of_class("x"), Ticket[int])
+assert_type(concrete.of_class("x"), BatchedCall[int])

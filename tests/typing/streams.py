@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import assert_type
 
-from microbatch import END, Batched, BatchedStream, Batcher, Stream, Ticket, batched
+from microbatch import END, Batched, BatchedCall, BatchedStream, Batcher, Stream, batched
 from microbatch.channel import End
 from microbatch.decorator import BatchedStreamMethod
 
@@ -64,8 +64,8 @@ class Model:
 assert_type(Batcher(pairs), Batcher[str, float])
 assert_type(Batcher(pairs_or_errors, max_batch_size=2), Batcher[str, float])
 assert_type(batched()(pairs), Batched[[str], str, float])
-assert_type(decorated_pairs("x", 1), Ticket[float])
-assert_type(Model().pairs("x"), Ticket[float])
+assert_type(decorated_pairs("x", 1), BatchedCall[float])
+assert_type(Model().pairs("x"), BatchedCall[float])
 Batcher(no_pairs)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 

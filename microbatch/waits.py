@@ -1,0 +1,112 @@
+"""Handlers that wait for items of their own batcher, for which nothing could ever free a slot.
+
+Such a handler would wait for ever, so it is told. What can be known is what it awaits by itself: a
+ticket, or several through ``gather``. What it awaits in tasks of their own, as in a ``TaskGroup``,
+or in threads, cannot be known.
+"""
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from microbatch._core import Flight, Group, Lane, Ticket
+from microbatch.options import Options
+from microbatch.turns import Turns, line_of, line_of_group
+
+__all__ = ["OwnWaits"]
+
+
+class OwnWaits:
+    """Know whose handlers wait in vain; ``handlers()`` gives the batches with their calls."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        options: Options,
+        name: str,
+        *,
+        turns: Turns | None,
+        handlers: Callable[[], Mapping[Flight[Any], "asyncio.Task[Any] | None"]],
+    ) -> None:
+        self._lane = lane
+        self._turns = turns
+        self._most_per_key = options.max_concurrent_batches_per_key or math.inf
+        self._name = name
+        self._handlers = handlers
+        lane.in_line = turns is not None or self._most_per_key < math.inf
+
+    def tell(self) -> None:
+        """Fail what the youngest of the handlers waits for that wait in vain."""
+        for ticket in self._in_vain():
+            self._lane.take_ticket(ticket).fail(self._error)
+        self._lane.wake_soon()
+
+    def _error(self, _: Ticket[Any]) -> RuntimeError:
+        return RuntimeError(
+            f"the handler of batcher {self._name!r} awaits an item of its own batcher, for which "
+            "no slot could ever be free: call the function itself, or give the batcher more slots "
+            "(max_concurrent_batches)"
+        )
+
+    def _in_vain(self) -> list[Ticket[Any]]:
+        waits = {flight: self._awaited_by(task) for flight, task in self._handlers().items()}
+        stuck = {flight: tickets for flight, tickets in waits.items() if tickets}
+        while going_on := [
+            flight
+            for flight, tickets in stuck.items()
+            if not all(self._is_hopeless(ticket, flight, stuck, waits) for ticket in tickets)
+        ]:
+            for flight in going_on:
+                del stuck[flight]
+        return stuck[max(stuck, key=departure)] if stuck else []
+
+    def _awaited_by(self, waiter: Any) -> list[Ticket[Any]]:
+        """Give the tickets of this lane that something waits for; none where it may be more."""
+        if isinstance(waiter, Ticket):
+            return [] if self._lane.whereabouts(waiter) is None else [waiter]
+        if isinstance(waiter, asyncio.Task):
+            return self._awaited_by(getattr(waiter, "_fut_waiter", None))
+        children: list[Any] = getattr(waiter, "_children", [])  # of gather
+        awaited = [self._awaited_by(child) for child in children if not child.done()]
+        return [ticket for tickets in awaited for ticket in tickets] if all(awaited) else []
+
+    def _is_hopeless(
+        self,
+        ticket: Ticket[Any],
+        flight: Flight[Any],
+        stuck: Mapping[Flight[Any], object],
+        running: Mapping[Flight[Any], object],
+    ) -> bool:
+        """Tell whether a ticket can have no result before the handler that awaits it ends."""
+        places = self._lane.whereabouts(ticket)
+        if places is None or ticket.deadline < math.inf:
+            return False
+        batches, groups = places
+        return any(batch in stuck or self._is_behind(batch, flight) for batch in batches) or any(
+            self._is_never_taken(group, flight, stuck, running) for group in groups
+        )
+
+    def _is_behind(self, batch: Flight[Any], flight: Flight[Any]) -> bool:
+        """Tell whether the results of a batch are held until another has ended."""
+        return self._turns is not None and self._turns.is_behind(batch, flight)
+
+    def _is_never_taken(
+        self,
+        group: Group | None,
+        flight: Flight[Any],
+        stuck: Mapping[Flight[Any], object],
+        running: Mapping[Flight[Any], object],
+    ) -> bool:
+        if self._turns is not None and line_of_group(group) == line_of(flight):
+            return True
+        if not self._lane.slot_free and stuck.keys() == running.keys():
+            return True
+        if group is None or group.in_flight < self._most_per_key:
+            return False
+        return all(each in stuck for each in running if each.group is group)
+
+
+def departure(flight: Flight[Any]) -> float:
+    """Say when a batch was taken."""
+    return flight.departed
