@@ -50,6 +50,7 @@ class FinishingThread(LoopThread):
         self._timeout = timeout
         self._until: float | None = None
         self._accepted: Answer[None] | None = None
+        self._pending = threading.Lock()
         self._closing = False
         self._in_vain: set[Answer[Any]] | None = None
 
@@ -81,16 +82,19 @@ class FinishingThread(LoopThread):
         async def finish() -> None:
             await wait_for_accepted(self._batcher, self.inbox)
 
+        pending = threading.Lock()
+        pending.acquire()  # the loop releases it, or whoever loses the errand
+        self._pending = pending
         self._accepted = self._post(finish, refuse=not accept)
+        self._accepted.add_done_callback(lambda _: pending.release())
 
     def wait(self) -> None:
         """Wait until it is finished, for as long as it may take."""
-        assert self._accepted is not None
-        with contextlib.suppress(TimeoutError):
-            with contextlib.suppress(BatcherClosedError):  # it was closed, and its loop has ended
-                self._accepted.result(self._left())
-            if self._closing:
-                self.join(self._left())
+        # Nothing but this one call may be interrupted; a future's condition is no such thing.
+        left = self._left()
+        self._pending.acquire(timeout=-1 if left is None else left)
+        if self._closing:
+            self.join(self._left())
 
     def hurry(self) -> None:
         """Wait for nothing any more."""

@@ -267,12 +267,17 @@ def test_several_are_waited_for_side_by_side_and_each_is_told_of() -> None:
 
 def test_an_interrupt_ends_the_wait() -> None:
     script = """
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored outside
+        def once(*_):
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            raise KeyboardInterrupt
 
-        def interrupt():
+        def interrupt():  # again and again: a lock may be entered just after a signal came
             wait_until(main_waits)
-            os.kill(os.getpid(), signal.SIGINT)
+            while any(each._timeout is None for each in exiting.running):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0)
 
+        signal.signal(signal.SIGINT, once)
         batcher = BlockingBatcher(for_ever, exit_timeout=None)
         batcher.submit_many([1, 2]).add_done_callback(tell)
         wait_until(lambda: batcher.statistics().in_flight)
