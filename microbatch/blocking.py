@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unp
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
+from microbatch.exiting import EXIT_TIMEOUT
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
 
@@ -52,9 +53,14 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     for ever, because it is the loop's own thread that waits, RuntimeError is raised.
 
     As a context manager it is closed on the way out, and finishes what it has accepted, whether the
-    body raised or not. It closes the batcher that it made, and none that it was given. A
-    program that ends does not wait for one that was not closed. When the loop ends before it is
-    closed, futures fail with BatcherClosedError.
+    body raised or not. It closes the batcher that it made, and none that it was given. When the
+    loop ends before it is closed, futures fail with BatcherClosedError.
+
+    A program that ends finishes what one that was not closed has accepted, for at most
+    ``exit_timeout`` seconds: 0 is not to wait, None is to wait for however long it takes, and an
+    interrupt (Ctrl-C) ends the wait. Threads that are not daemons may submit for as long as they
+    live; after them BatcherClosedError is raised. What is left then fails with BatcherClosedError,
+    and a RuntimeWarning says how many items that were. One that is attached is not waited for.
 
     In a process that was forked later, one with a thread of its own starts another; what was
     pending is answered in the parent alone, and raises BatcherClosedError in the child.
@@ -66,6 +72,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Batcher[T, R],
         *,
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
     ) -> None: ...
 
     @overload
@@ -75,6 +82,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         *,
         columnar: Literal[True],
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[HandlerOptions],
     ) -> None: ...
 
@@ -85,6 +93,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         *,
         columnar: Literal[True],
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[HandlerOptions],
     ) -> None: ...
 
@@ -95,6 +104,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         *,
         columnar: Literal[True],
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[HandlerOptions],
     ) -> None: ...
 
@@ -105,6 +115,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         *,
         columnar: Literal[True],
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[HandlerOptions],
     ) -> None: ...
 
@@ -114,6 +125,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Callable[[list[T]], Answer[R]],
         *,
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[BatcherOptions],
     ) -> None: ...
 
@@ -123,6 +135,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Callable[[list[T]], Awaitable[None] | None],
         *,
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[BatcherOptions],
     ) -> None: ...
 
@@ -132,6 +145,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Callable[[list[T]], Silence[R]],
         *,
         loop_factory: LoopFactory | None = ...,
+        exit_timeout: float | None = ...,
         **options: Unpack[BatcherOptions],
     ) -> None: ...
 
@@ -140,10 +154,12 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         handler: Any,
         *,
         loop_factory: LoopFactory | None = None,
+        exit_timeout: float | None = EXIT_TIMEOUT,
         **options: Unpack[BatcherOptions],
     ) -> None:
         plain_callable("loop_factory", loop_factory)
-        super().__init__(maker_of(handler, options), not isinstance(handler, Batcher), loop_factory)
+        owned = not isinstance(handler, Batcher)
+        super().__init__(maker_of(handler, options), owned, loop_factory, exit_timeout)
 
     @overload
     @classmethod
@@ -232,6 +248,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         ``where`` is the loop, or an anyio BlockingPortal to it; without it the running one, so from
         a coroutine. On the loop itself close it with ``aclose()`` or ``async with``.
         """
+        refuse_own_loop(**options)
         loop = loop_at(where)
         made: BlockingBatcher[Any, Any] = cls(handler, **options)
         made._attach(loop)
@@ -374,6 +391,16 @@ def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any,
         )
     given.statistics()  # a method without its instance says so
     return lambda: given
+
+
+def refuse_own_loop(**options: Any) -> None:
+    """Raise TypeError for what is said of a loop that one does not have."""
+    for name in ("loop_factory", "exit_timeout"):
+        if name in options:
+            raise TypeError(
+                f"{name} must not be given to attached(), whose event loop is not its own, "
+                f"got {options[name]!r}"
+            )
 
 
 def loop_at(where: Place) -> AbstractEventLoop:

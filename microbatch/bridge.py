@@ -8,17 +8,16 @@ import functools
 import os
 import sys
 import threading
-import warnings
-import weakref
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
 from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
+from microbatch.exiting import FinishingThread, forget_threads, in_use, wait_for_accepted
 from microbatch.inbox import Answer, Inbox
-from microbatch.loopthread import LoopThread
+from microbatch.notices import notify
 from microbatch.options import seconds
 
 if TYPE_CHECKING:
@@ -43,12 +42,16 @@ class Bridge:
         make: Callable[[], Batcher[Any, Any]],
         owned: bool,
         loop_factory: LoopFactory | None,
+        exit_timeout: float | None,
     ) -> None:
+        if exit_timeout is not None:
+            exit_timeout = seconds("exit_timeout", exit_timeout, least=0.0)
+        self._exit_timeout = exit_timeout
         self._make = make
         self._owned = owned
         self._batcher = make()
         self._loop_factory = loop_factory
-        self._thread: LoopThread | None = None
+        self._thread: FinishingThread | None = None
         self._inbox: Inbox | None = None
         self._opening = threading.Lock()
         self._closed = False
@@ -73,7 +76,7 @@ class Bridge:
             if self._closed:
                 raise BatcherClosedError(f"batcher {self.name!r} is closed")
             if self._inbox is None:
-                thread = LoopThread(self.name, self._loop_factory)
+                thread = FinishingThread(self._batcher, self._exit_timeout, self._loop_factory)
                 thread.start()
                 self._thread, self._inbox = thread, thread.inbox
             return self._inbox
@@ -166,10 +169,9 @@ class Bridge:
 
     def _refuse_own_handler(self) -> None:
         served, inbox = serving.get(), self._inbox
-        if served is None or inbox is None or served.name != self.name:
+        if served is None or inbox is None or inbox.loop is None:
             return
-        task = served.task
-        if isinstance(task, asyncio.Task) and task.get_loop() is inbox.loop:
+        if self._batcher.router.serves(served, inbox.loop):
             raise RuntimeError(
                 f"batcher {self.name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"
@@ -215,8 +217,13 @@ class Bridge:
         if self._closed or self._inbox is None or sys.is_finalizing():
             return
         if self._thread is not None:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            notify(f"unclosed {self!r}", ResourceWarning, source=self)
         self._begin_close(None)
+
+    def _refuse(self) -> None:
+        """Accept nothing any more, as the program ends; what others run is theirs."""
+        if self._inbox is None or self._thread is not None:
+            self._closed = True
 
     def _forget_thread(self) -> None:
         """Be in a process that was forked: no thread came along."""
@@ -259,19 +266,8 @@ def finish(
 
 async def settle(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
     """Wait for what came through an inbox, and give up the rest after the timeout."""
-    batcher.flush()
-    if works := [work for answer, work in inbox.pending.items() if answer.size]:
-        await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
+    await wait_for_accepted(batcher, inbox, timeout)
     return inbox.give_up()
-
-
-in_use: weakref.WeakSet[Bridge] = weakref.WeakSet()
-
-
-def forget_threads() -> None:
-    """Know, in a process that was forked, that no thread came along."""
-    for each in list(in_use):
-        each._forget_thread()  # pyright: ignore[reportPrivateUsage]
 
 
 with contextlib.suppress(AttributeError):  # where nothing can fork

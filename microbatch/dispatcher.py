@@ -7,7 +7,6 @@ taken first, and only then the batch, so batches form as late and as full as the
 import asyncio
 import functools
 import os
-import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
@@ -22,6 +21,7 @@ from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
 from microbatch.forming import Forming
 from microbatch.lateness import Lateness
+from microbatch.notices import notify
 from microbatch.observing import Observing
 from microbatch.options import Options
 from microbatch.settling import Settling
@@ -315,14 +315,18 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        served, task = serving.get(), asyncio.current_task()
-        starting = served in self._starting
-        attempted = self._attempts is not None and self._attempts.runs(task)
-        if task in self._running or starting or attempted:
+        if self._runs(asyncio.current_task()) or serving.get() in self._starting:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"
             )
+
+    def serves(self, flight: Flight[Any]) -> bool:
+        """Tell whether a handler call for these items is under way; from any thread."""
+        return self._runs(flight.task) or flight in self._starting
+
+    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
+        return task in self._running or (self._attempts is not None and self._attempts.runs(task))
 
     async def _next_quiet(self) -> None:
         quiet: asyncio.Future[None] = self.loop.create_future()
@@ -384,18 +388,17 @@ class Dispatcher:
             task.cancel()
         return abandoned
 
-    def report_loss(self) -> None:
-        """Warn, once, of the items that were unsettled when the loop was closed."""
-        if self.lane.unsettled and not self._loss_reported:
+    def loop_closed(self) -> None:
+        """Warn, once, of the items that were unsettled when the loop was closed; never raises."""
+        if self.lane.unsettled and not self._loss_reported and self._process == os.getpid():
             self._loss_reported = True
-            warnings.warn(
+            notify(
                 f"an event loop was closed with unsettled items of batcher {self._name!r}: "
                 f"{self.lane.unsettled}; drain() or aclose() it before its loop ends",
                 ResourceWarning,
-                stacklevel=2,
                 source=self,
             )
 
     def __del__(self) -> None:
         if hasattr(self, "lane") and self.loop.is_closed():
-            self.report_loss()
+            self.loop_closed()

@@ -13,7 +13,13 @@ import anyio.to_thread
 
 from microbatch.remote import Call, Outcome
 
-__all__ = ["as_coroutine_function", "check_columnar", "check_stream", "name_of"]
+__all__ = [
+    "as_coroutine_function",
+    "check_columnar",
+    "check_stream",
+    "name_of",
+    "tells_of_shutdown",
+]
 
 Started: TypeAlias = tuple[Coroutine[Any, Any, Outcome], Callable[[], object]]
 """What waits for a call that was started, and what takes the call back if it can be."""
@@ -107,9 +113,31 @@ def elsewhere(
 
 def in_pool(call: Call) -> Started:
     """Start a call in a thread of anyio's pool."""
-    # The slots bound the threads; the pool's common limit is for those who have no other.
-    work = anyio.to_thread.run_sync(call.outcome, limiter=anyio.CapacityLimiter(1))
-    return work, lambda: None
+    return pooled(call), lambda: None
+
+
+async def pooled(call: Call) -> Outcome:
+    """Make a call in a thread of anyio's pool, or here once the interpreter ends without one."""
+    begun = False
+
+    def work() -> Outcome:
+        nonlocal begun
+        begun = True
+        return call.outcome()
+
+    try:
+        # The slots bound the threads; the pool's common limit is for those who have no other.
+        return await anyio.to_thread.run_sync(work, limiter=anyio.CapacityLimiter(1))
+    except RuntimeError as error:
+        # The last items before the end had better be handled on the loop than not at all.
+        if begun or not tells_of_shutdown(error):
+            raise
+    return call.outcome()
+
+
+def tells_of_shutdown(error: RuntimeError) -> bool:
+    """Tell whether an error says that the interpreter ends and starts no more threads."""
+    return "interpreter shutdown" in str(error)
 
 
 def in_executor(executor: Executor) -> Callable[[Call], Started]:

@@ -3,10 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import math
-import socket
 import threading
-import weakref
 from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +11,7 @@ from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
 from microbatch.errors import BatcherClosedError
+from microbatch.loopend import tell_when_closed
 from microbatch.outcome import individual
 
 __all__ = ["Answer", "Inbox", "Work"]
@@ -119,9 +117,12 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
                 self.set_result(work.result())
 
-    def _fail(self, error: BaseException) -> None:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # cancelled meanwhile
+    def _fail(self, error: BaseException) -> bool:
+        try:
             self.set_exception(error)
+        except concurrent.futures.InvalidStateError:  # cancelled meanwhile
+            return False
+        return True
 
     def _tell_cancelled(self) -> None:
         """Let those know who wait for several futures."""
@@ -129,18 +130,22 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
             self._told = True
             self.set_running_or_notify_cancel()
 
-    def lose(self) -> None:
-        """Fail, for nothing comes of it any more; by one thread at a time."""
-        self._fail(self._inbox.closed_error())
+    def lose(self) -> int:
+        """Fail, for nothing comes of it any more; give how many items that were.
+
+        By one thread at a time.
+        """
+        lost = self._fail(self._inbox.closed_error())
         if self.cancelled():
             self._tell_cancelled()
+        return self.size if lost else 0
 
 
 class Inbox:
     """Bring calls to a loop in the order in which they come, one wake-up for each burst of them.
 
     An item costs an append and a test. When the loop is gone, whatever is not settled fails with
-    BatcherClosedError.
+    BatcherClosedError: one that is ``watched`` learns by itself of a loop that others close.
     """
 
     def __init__(self, loop: AbstractEventLoop, name: str, *, watched: bool = False) -> None:
@@ -156,8 +161,8 @@ class Inbox:
         self._entries: deque[Answer[Any]] = deque()
         self._signalled = False
         self._losing = threading.RLock()  # a future's callback may come back here
-        self._watched = watched
-        self._watch = Watch(loop, self.lose) if watched else None
+        if watched:
+            tell_when_closed(loop, self)
 
     def closed_error(self) -> BatcherClosedError:
         """Make the error of an item that is refused or lost."""
@@ -207,26 +212,35 @@ class Inbox:
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
 
+    def unsettled(self) -> "set[Answer[Any]]":
+        """Give the answers for items that are still to come."""
+        return {each for each in [*self._entries, *self.pending] if each.size and not each.done()}
+
     def runs(self) -> bool:
         """Tell whether the loop runs at this moment."""
         return self.loop is not None and self.loop.is_running()
 
-    def lose(self) -> None:
-        """Fail whatever is not settled, for the loop is gone."""
+    def lose(self) -> int:
+        """Fail whatever is not settled, for the loop is gone; give how many items that were."""
+        lost = 0
         with self._losing:
             self._signalled = False
             while self._entries or self.pending:
                 with contextlib.suppress(LookupError):
-                    self._entries.popleft().lose()
+                    lost += self._entries.popleft().lose()
                 with contextlib.suppress(LookupError):
-                    self.pending.popitem()[0].lose()
+                    lost += self.pending.popitem()[0].lose()
+        return lost
+
+    def loop_closed(self) -> None:
+        """Know that others have closed the loop."""
+        self.lose()
 
     def forget_loop(self) -> None:
         """Be in a process that was forked: the loop runs in the other one."""
         self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()
-        self._watch = None
 
     # ------------------------------------------------------------------------------- on the loop
     def run(self) -> None:
@@ -242,25 +256,22 @@ class Inbox:
                 self._signal()
 
     def keep(self, answer: Answer[Any], work: Work[Any]) -> None:
-        """Know what is under way, and notice when others close the loop under it."""
+        """Know what is under way."""
         self.pending[answer] = work
-        if self._watched and self._watch is None and self.loop is not None:
-            self._watch = Watch(self.loop, self.lose)
 
     def let_go(self, answer: Answer[Any]) -> None:
-        """Know that it has ended; after the last one nothing is left behind on the loop."""
+        """Know that it has ended."""
         self.pending.pop(answer, None)
-        if self.closed and not self.pending and self._watch is not None:
-            self._watch.stop()
-            self._watch = None
 
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""
         items = [(answer, work) for answer, work in self.pending.items() if answer.size]
+        given_up = 0
         for answer, work in items:
-            answer.lose()
+            with self._losing:
+                given_up += answer.lose()
             work.cancel()
-        return sum(answer.size for answer, _ in items)
+        return given_up
 
 
 class Signal:
@@ -278,49 +289,3 @@ class Signal:
     def __del__(self) -> None:
         if self.sent and self._inbox is not None:
             self._inbox.lose()
-
-
-class Watch:
-    """Call back when a loop is closed.
-
-    Loops tell nobody. But a closed one forgets what it watched, so that is something that nobody
-    else remembers: the callback for a socket on which nothing ever comes.
-    """
-
-    def __init__(self, loop: AbstractEventLoop, closed: Callable[[], object]) -> None:
-        def never() -> None: ...
-
-        self._loop = loop
-        self._closed = closed
-        self._finalizer = weakref.finalize(never, self._tell)
-        self._finalizer.atexit = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._sockets = socket.socketpair()
-        if asyncio._get_running_loop() is loop:
-            self._begin(never)
-        else:  # a loop that is closed before it comes to this forgets it, too
-            loop.call_soon_threadsafe(self._begin, never, context=Context())
-
-    def _begin(self, never: Callable[[], None]) -> None:
-        try:
-            self._loop.add_reader(self._sockets[0], never)
-        except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
-            self._close_sockets()
-            self._timer = weakref.proxy(self._loop.call_at(math.inf, never))
-
-    def _tell(self) -> None:
-        self._close_sockets()
-        self._closed()
-
-    def stop(self) -> None:
-        """Watch no longer; on the loop."""
-        self._finalizer.detach()
-        if self._timer is None:
-            self._loop.remove_reader(self._sockets[0])
-            self._close_sockets()
-        else:
-            self._timer.cancel()
-
-    def _close_sockets(self) -> None:
-        for each in self._sockets:
-            each.close()

@@ -11,10 +11,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from microbatch._core import Histogram, Lane, Router
+from microbatch._core import Flight, Histogram, Lane, Router
 from microbatch.batch import makers_context
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
+from microbatch.loopend import tell_when_closed
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 
@@ -80,7 +81,14 @@ class Lanes(Router):
         if self._closed:
             dispatcher.lane.close()
         self._dispatchers[loop] = dispatcher
+        with contextlib.suppress(OSError):  # then it is told when the next lane is opened
+            tell_when_closed(loop, dispatcher)
         return dispatcher
+
+    def serves(self, flight: Flight[Any], loop: AbstractEventLoop) -> bool:
+        """Tell whether a handler call for these items is under way on a loop."""
+        dispatcher = self._dispatchers.get(loop)
+        return dispatcher is not None and dispatcher.serves(flight)
 
     async def aclose(self, timeout: float | None) -> int:
         """Close all lanes, and wait for those of running loops, each on its own loop."""
@@ -125,7 +133,7 @@ class Lanes(Router):
             dispatcher = self._dispatchers.pop(loop, None)
             if dispatcher is not None:  # by another thread
                 self._remember(dispatcher)
-                dispatcher.report_loss()
+                dispatcher.loop_closed()
 
     def _remember(self, dispatcher: Dispatcher) -> None:
         """Add the counters of a lane that is gone; what it left unsettled counts as cancelled."""

@@ -5,6 +5,7 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
+from microbatch.handler import tells_of_shutdown
 from microbatch.inbox import Inbox
 
 __all__ = ["LoopThread"]
@@ -13,7 +14,7 @@ __all__ = ["LoopThread"]
 class LoopThread:
     """Be a thread that runs an event loop until it is told to stop.
 
-    It is a daemon, and so are the worker threads that its loop starts: a program that ends does not
+    It is a daemon, and so are the worker threads that its loop starts: the interpreter does not
     wait for them. The loop can be sent calls before it runs.
     """
 
@@ -33,9 +34,10 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self.stop)
             raise
 
-    def join(self) -> None:
-        """Wait until the thread has ended."""
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until the thread has ended, at most ``timeout`` seconds; tell whether it has."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
@@ -44,6 +46,9 @@ class LoopThread:
                     runner.run(self._main())
                 finally:  # what an exit request leaves to do is done in vain
                     self.inbox.ended = True
+        except RuntimeError as error:  # asyncio needs a thread to end those of its executor
+            if not tells_of_shutdown(error):
+                raise
         finally:
             self.inbox.lose()
 

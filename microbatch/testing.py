@@ -30,6 +30,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple, cast
 
+from microbatch.loopend import is_watched
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
     from concurrent.futures import Executor
@@ -153,7 +155,8 @@ class VirtualClockEventLoop(asyncio.SelectorEventLoop):
         return 0.0
 
     def _may_be_woken(self) -> bool:
-        return len(self._watched.get_map()) > self._own_descriptors or _other_threads()
+        own = self._own_descriptors + is_watched(self)
+        return len(self._watched.get_map()) > own or _other_threads()
 
     def _is_threaded(self) -> bool:
         if self._calls_in_threads:

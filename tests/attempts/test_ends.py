@@ -350,10 +350,10 @@ def test_no_handler_call_begins_when_a_loop_ends(loop_kind: Any, delay: float) -
         batcher.submit("b")
         await asyncio.sleep(delay)
 
-    loop_kind.run(main)
-    assert handler.items == ["a"]
     with pytest.warns(ResourceWarning, match="unsettled items"):
-        loop_kind.run(batcher.aclose)
+        loop_kind.run(main)
+    assert handler.items == ["a"]
+    loop_kind.run(batcher.aclose)
 
 
 @pytest.mark.every_loop
@@ -402,9 +402,9 @@ def test_a_loop_that_closes_between_attempts_tells_of_the_loss() -> None:
 
         ticket = loop.run_until_complete(start())
         tasks = asyncio.all_tasks(loop)
-        loop.close()
+        with pytest.warns(ResourceWarning, match="unsettled items of batcher 'recording': 1;"):
+            loop.close()
         for task in tasks:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
-        with pytest.warns(ResourceWarning, match="unsettled items of batcher 'recording': 1;"):
-            asyncio.run(batcher.aclose())
+        asyncio.run(batcher.aclose())
         del ticket, tasks

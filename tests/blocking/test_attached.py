@@ -82,6 +82,30 @@ async def test_a_decorated_function_can_be_attached() -> None:
         assert await asyncio.wrap_future(blocking.submit(4)) == 8
 
 
+async def test_a_handler_may_drain_another_batcher_of_its_name_on_its_loop() -> None:
+    def handler(items: list[int]) -> list[int]:
+        results = other.submit_many(items).result(10)
+        other.drain()
+        return results
+
+    other = BlockingBatcher.attached(doubled, name="same")
+    async with other, BlockingBatcher.attached(handler, name="same") as blocking:
+        assert await asyncio.wrap_future(blocking.submit(1)) == 2
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "bisect"}])
+async def test_a_handler_must_not_drain_its_own_batcher(options: Any) -> None:
+    def handler(items: list[int]) -> None:
+        own.drain()
+
+    own = BlockingBatcher.attached(handler, name="own", **options)
+    async with own:
+        error = await asyncio.gather(asyncio.wrap_future(own.submit(1)), return_exceptions=True)
+    assert str(error[0]) == (
+        "batcher 'own' must not be drained or closed by its own handler, for which it would wait"
+    )
+
+
 async def test_after_the_timeout_its_own_items_are_given_up_and_no_others(held: Held) -> None:
     batcher = Batcher(held)
     blocking = BlockingBatcher.attached(batcher)

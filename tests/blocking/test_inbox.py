@@ -157,13 +157,3 @@ def test_a_drain_that_is_interrupted_is_taken_back(monkeypatch: pytest.MonkeyPat
             with pytest.raises(KeyboardInterrupt):
                 batcher.drain()
     assert posted[0].done()
-
-
-async def test_a_closed_inbox_watches_its_loop_while_anything_is_under_way() -> None:
-    inbox: Any = Inbox(asyncio.get_running_loop(), "doubling", watched=True)
-    inbox.closed = True
-    for _ in range(2):  # closing once more is under way again
-        inbox.keep("an answer", "the work")
-        assert inbox._watch is not None
-        inbox.let_go("an answer")
-        assert inbox._watch is None

@@ -46,17 +46,6 @@ def test_a_program_ends_though_one_is_not_closed(handler: str) -> None:
     """) == "2"  # fmt: skip
 
 
-@pytest.mark.parametrize("handler", ["for_ever", "lambda items: time.sleep(3600)"])
-def test_a_program_ends_though_items_are_pending(handler: str) -> None:
-    assert run(f"""
-        batcher = BlockingBatcher({handler})
-        future = batcher.submit(1)
-        while not batcher.statistics().in_flight:
-            pass
-        print("end")
-    """) == "end"  # fmt: skip
-
-
 def test_threads_that_outlive_the_main_one_go_on() -> None:
     assert run("""
         batcher = BlockingBatcher(double)

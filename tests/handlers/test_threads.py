@@ -149,3 +149,31 @@ async def test_stop_iteration_in_a_thread_is_a_runtime_error_as_in_a_coroutine()
     for each in (in_thread, handler):
         errors = await outcomes(Batcher(each))
         assert [type(error) for error in errors] == [RuntimeError] * 2
+
+
+# --------------------------------------------------------------------- when the interpreter ends
+SHUTDOWN = "can't create new thread at interpreter shutdown"
+
+
+@pytest.mark.parametrize("message", [SHUTDOWN, "can't start new thread"])
+async def test_where_no_thread_starts_any_more_the_loop_handles_the_last_items(
+    message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run_sync(*_: Any, **__: Any) -> None:
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("anyio.to_thread.run_sync", run_sync)
+    batcher: Batcher[int, int] = Batcher(lambda items: [2 * item for item in items], name="plain")
+    (outcome,) = await asyncio.gather(batcher.submit(1), return_exceptions=True)
+    assert str(outcome) == ("2" if message == SHUTDOWN else message)
+
+
+async def test_a_handler_that_fails_so_itself_is_not_called_again() -> None:
+    calls: list[list[int]] = []
+
+    def handler(items: list[int]) -> None:
+        calls.append(items)
+        raise RuntimeError(SHUTDOWN)
+
+    (outcome,) = await asyncio.gather(Batcher(handler).submit(1), return_exceptions=True)
+    assert (str(outcome), calls) == (SHUTDOWN, [[1]])

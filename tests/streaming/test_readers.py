@@ -277,9 +277,9 @@ def test_a_stream_may_outlive_its_loop(loop_kind: Any) -> None:
     async def main() -> None:
         kept.append(batcher.stream(2))
 
-    loop_kind.run(main)
     with pytest.warns(ResourceWarning, match="'countdown': 1; drain"):
-        loop_kind.run(batcher.drain)
+        loop_kind.run(main)
+    loop_kind.run(batcher.drain)
     kept.clear()
 
 
