@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import inspect
 import logging
@@ -31,6 +32,9 @@ except ImportError:
     uvloop = None
 
 DESCRIPTORS = Path("/proc/self/fd")
+
+# The first callback opens a descriptor that stays, where libffi maps its own code; numpy has some.
+ctypes.CFUNCTYPE(None)(int)
 
 
 @dataclass(frozen=True)
