@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from microbatch import testing
 from microbatch.lanes import Lanes
@@ -39,8 +40,14 @@ DESCRIPTORS = Path("/proc/self/fd")
 # The first callback opens a descriptor that stays, where libffi maps its own code; numpy has some.
 ctypes.CFUNCTYPE(None)(int)
 
+# A busy machine is no reason to complain.
+settings.register_profile(
+    "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
+
 # asyncio's debug mode notes for each task and handle where it was made. All of pytest's frames took
-# a third of the time that the tests take.
+# a fifth of the time that the tests take.
 FRAMES = 6
 walk_stack = traceback.walk_stack
 traceback.walk_stack = lambda frame: itertools.islice(walk_stack(frame), FRAMES)
