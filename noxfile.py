@@ -72,7 +72,7 @@ def coverage(session: nox.Session) -> None:
     """Combine what was measured on all of these Pythons; fail under 100 % of the Python part."""
     missing = [each for each in MEASURED if not list(ROOT.glob(f".coverage.{each}.*"))]
     if missing:  # some lines are for one Python alone
-        session.error(f"the coverage is of {', '.join(MEASURED)}; not measured: {missing}")
+        session.error(f"needs the runs on {', '.join(MEASURED)}; missing: {', '.join(missing)}")
     session.install("coverage")
     session.run("coverage", "combine")
     session.run("coverage", "report")
