@@ -105,7 +105,10 @@ def elsewhere(
         work, take_back = start(Call(handler, lists, named, copy_context()))
         answer, exit_request = await finished(asyncio.create_task(work), take_back)
         if exit_request is not None:
-            raise exit_request
+            try:  # an eager task that exits in its first step is one that nobody can ask
+                await asyncio.sleep(0)
+            finally:
+                raise exit_request
         return await answer if inspect.isawaitable(answer) else answer
 
     return call

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import inspect
+import itertools
 import logging
+import re
 import sys
+import traceback
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from microbatch import testing
 from microbatch.lanes import Lanes
@@ -31,6 +36,21 @@ except ImportError:
     uvloop = None
 
 DESCRIPTORS = Path("/proc/self/fd")
+
+# The first callback opens a descriptor that stays, where libffi maps its own code; numpy has some.
+ctypes.CFUNCTYPE(None)(int)
+
+# A busy machine is no reason to complain.
+settings.register_profile(
+    "patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
+
+# asyncio's debug mode notes for each task and handle where it was made. All of pytest's frames took
+# a fifth of the time that the tests take.
+FRAMES = 6
+walk_stack = traceback.walk_stack
+traceback.walk_stack = lambda frame: itertools.islice(walk_stack(frame), FRAMES)
 
 
 @dataclass(frozen=True)
@@ -116,6 +136,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "loop_kind" in metafunc.fixturenames:
         every = metafunc.definition.get_closest_marker("every_loop")
         metafunc.parametrize("loop_kind", EVERY if every else VIRTUAL, indirect=True)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Leave addresses out of the tests' names: they are others in each process that runs tests."""
+    if isinstance(val, str) and " at 0x" in val:
+        return re.sub(" at 0x[0-9a-f]+", "", val)
+    return getattr(val, "__qualname__", None)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -122,8 +122,9 @@ def test_it_looks_like_its_function() -> None:
     assert double.__doc__ == "Double each number."
     assert inspect.signature(double) == inspect.signature(function)
     assert repr(double) == "<Batched 'double'>"
-    assert "double(numbers: 'list[int]') -> 'list[int]'" in pydoc.plain(pydoc.render_doc(double))
-    assert "Double each number." in pydoc.render_doc(double)
+    page = pydoc.plain(pydoc.render_doc(double)).replace("'", "")  # Python 3.14 quotes no types
+    assert "double(numbers: list[int]) -> list[int]" in page
+    assert "Double each number." in page
 
 
 def test_the_class_has_a_docstring_of_its_own() -> None:

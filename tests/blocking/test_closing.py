@@ -202,6 +202,7 @@ async def test_a_cancelled_close_leaves_it_closed_and_the_accepted_items_finish(
     batcher = BlockingBatcher(held)
     future = batcher.submit(1)
     closing = asyncio.create_task(batcher.aclose())
+    await asyncio.sleep(0)  # its first step; what a thread has done already may take no turn at all
     await asyncio.to_thread(held.entered.wait, 10)
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -392,17 +392,11 @@ class Model:
 
     # --------------------------------------------------------------------------------------- time
     def run_soon(self) -> None:
-        calls, self.soon = self.soon, []
-        while calls:
-            call = calls.pop(0)
-            if call == "due":
+        for _ in range(len(self.soon)):  # what one of them adds is for the next turn
+            if self.soon.pop(0) == "due":
                 self.log.append(("due",))
                 continue
-            try:
-                self.wake()
-            except KeyboardInterrupt:
-                self.soon = calls + self.soon
-                raise
+            self.wake()
             if not self.unsettled:
                 self.rest()
 

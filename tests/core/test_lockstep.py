@@ -380,6 +380,18 @@ def sorted_abandoned(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     return result
 
 
+def test_a_callback_asks_for_nothing_that_the_same_turn_still_brings() -> None:
+    state = Lockstep()
+    state.start(max_batch_size=1, max_latency=0.0, capacity=1, overflow="wait", timeout=None)
+    for _ in range(3):
+        state.submit_waiting()
+    state.add_callbacks(choice=1, names=["cancel"])
+    state.wake_soon()
+    state.cancel(choice=1, message=None)  # its callback cancels the first: then there is room
+    state.run_soon()
+    state.compare()
+
+
 @pytest.mark.timeout(120)
 def test_the_core_and_the_model_agree() -> None:
     Lockstep.steps = 0
