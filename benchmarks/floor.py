@@ -28,6 +28,9 @@ WORKLOADS: dict[str, tuple[w.Workload, int]] = {
     "decorated": (w.decorated, PER_ITEM),
     "gather futures": (w.gather_futures, 20_000),
     "gather tickets": (w.gather_tickets, 20_000),
+    "gather calls": (w.gather_calls, 20_000),
+    "group futures": (w.group_futures, 20_000),
+    "group calls": (w.group_calls, 20_000),
     "lone task": (w.lone_task, 5_000),
     "lone submit": (w.lone_submit, 5_000),
     "submit_many": (w.submit_many, 10_000),
@@ -38,6 +41,8 @@ RATIOS = [
     ("await embed(x), decorated / bare future", "decorated", "bare future"),
     ("with timeout=30 / without", "submit, timeout", "submit"),
     ("gather of 20,000 tickets / of bare futures", "gather tickets", "gather futures"),
+    ("gather of 20,000 decorated calls / of bare futures", "gather calls", "gather futures"),
+    ("TaskGroup of 20,000 decorated calls / of awaited futures", "group calls", "group futures"),
     ("lone submit(x), size 1 / lone create_task(handler([x]))", "lone submit", "lone task"),
     ("submit_many of 10,000, per item / bare future", "submit_many", "bare future"),
 ]

@@ -51,6 +51,43 @@ async def gather_tickets(count: int) -> float:
     return await clocked(gather(), count)
 
 
+async def gather_calls(count: int) -> float:
+    """Gather calls of a decorated function."""
+    call = batched(max_batch_size=BATCH)(echo)
+
+    async def gather() -> None:
+        await asyncio.gather(*[call(index) for index in range(count)])
+
+    return await clocked(gather(), count)
+
+
+async def group_calls(count: int) -> float:
+    """Make a task in a group of each call of a decorated function."""
+    call = batched(max_batch_size=BATCH)(echo)
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for index in range(count):
+                tasks.create_task(call(index))
+
+    return await clocked(group(), count)
+
+
+async def group_futures(count: int) -> float:
+    """Make a task in a group for each bare future, which takes a coroutine that awaits it."""
+    submit = FutureEcho().submit
+
+    async def wait(index: int) -> Any:
+        return await submit(index)
+
+    async def group() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for index in range(count):
+                tasks.create_task(wait(index))
+
+    return await clocked(group(), count)
+
+
 async def gather_futures(count: int) -> float:
     """Gather bare futures."""
     submit = FutureEcho().submit
