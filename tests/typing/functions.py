@@ -178,6 +178,8 @@ async def use() -> None:
     assert_type(await a_list.submit_many(["x"]), list[int])
     assert_type(await a_list.submit_many(["x"], return_exceptions=True), list[int | Exception])
     assert_type([number async for number in a_list.map(["x"])], list[int])
+    pairs = [pair async for pair in a_list.map(["x"], with_items=True)]
+    assert_type(pairs, list[tuple[str, int]])
     assert_type(await two.submit(("x", 1)), float)
     assert_type(await two.submit_many([("x", 1)]), list[float])
     async with a_list as entered:
