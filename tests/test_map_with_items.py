@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from microbatch import Batcher, BatchTimeoutError, batched
 from microbatch.testing import RecordingHandler
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 def tenfold(items: list[int]) -> list[int]:
@@ -25,6 +28,12 @@ def slowest_first(items: list[int]) -> float:
 @batched(max_batch_size=2)
 async def add(numbers: list[int], others: list[int]) -> list[int]:
     return [number + other for number, other in zip(numbers, others, strict=True)]
+
+
+async def collect(results: AsyncIterator[Any], into: list[Any]) -> None:
+    """Get all results; what came before a failure is in ``into`` then."""
+    async for each in results:
+        into.append(each)
 
 
 class Scale:
@@ -59,10 +68,10 @@ async def test_each_exception_comes_with_its_item(ordering: Any) -> None:
 
 
 async def test_without_return_exceptions_the_first_failure_is_raised_in_its_turn() -> None:
-    got = []
+    got: list[Any] = []
+    batcher = Batcher(RecordingHandler(fail_on_three))
     with pytest.raises(ValueError, match=r"^3$"):
-        async for pair in Batcher(RecordingHandler(fail_on_three)).map(range(6), with_items=True):
-            got.append(pair)  # noqa: PERF401 (they came before the failure)
+        await collect(batcher.map(range(6), with_items=True), got)
     assert got == [(0, 0), (1, 1), (2, 2)]
 
 

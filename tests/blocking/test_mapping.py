@@ -217,9 +217,11 @@ def test_with_dedupe_a_batcher_that_closes_under_a_map_finishes_what_it_had() ->
             got.append(each)
             batcher.close()
 
-    with BlockingBatcher(tenfold, max_batch_size=2, dedupe=lambda number: number) as batcher:
-        with pytest.raises(BatcherClosedError):
-            close_after_the_first()
+    with (
+        BlockingBatcher(tenfold, max_batch_size=2, dedupe=lambda number: number) as batcher,
+        pytest.raises(BatcherClosedError),
+    ):
+        close_after_the_first()
     assert got == list(range(0, 10 * len(got), 10))
     assert len(got) >= 1
 
