@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
 from microbatch._core import Front
 from microbatch.channel import End
 from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
+from microbatch.items import refuse_one
 from microbatch.lanes import Lanes
 from microbatch.options import (
     BatcherOptions,
@@ -262,6 +263,7 @@ class Batcher(Front[T_contra, R_co]):
         ``return_exceptions`` every failed item yields its exception instead.
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
+        refuse_one("source", source, "map")
         mapped: MappedSource[Any, R_co] = MappedSource(
             self._submit_waiting,
             source,
@@ -298,7 +300,13 @@ class Batcher(Front[T_contra, R_co]):
             timeout = seconds("timeout", timeout, least=0.0)
         return await self.router.aclose(timeout)
 
+    @property
+    def closed(self) -> bool:
+        """Whether aclose() was called: new items are refused, accepted ones may still finish."""
+        return self.router.closed
+
     async def __aenter__(self) -> Self:
+        self.router.loop_here()
         return self
 
     async def __aexit__(

@@ -13,6 +13,8 @@ from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
 from microbatch.errors import BatcherClosedError
+from microbatch.items import refuse_one
+from microbatch.noloop import cannot_attach
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
 from microbatch.window import Window
@@ -310,6 +312,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
         handled in several batches. For the rest it is as submit().
         """
+        refuse_one("items", items, "submit_many")
         every = list(items)
         own = {"timeout": timeout, "key": key, "priority": priority}
         submit: Callable[..., object] = self._batcher.submit_many
@@ -380,6 +383,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         ``return_exceptions`` every failed item yields its exception instead.
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
+        refuse_one("source", source, "map")
         options = self._batcher.options
         mapped: ReadAhead[Any, R_co] = ReadAhead(
             self._submit_waiting,
@@ -439,16 +443,19 @@ def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any,
 def loop_at(where: Place) -> AbstractEventLoop:
     """Give the loop that is meant."""
     if where is None:
-        try:
-            return asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                "attached() must be given an event loop or a portal where no event loop runs"
-            ) from None
+        return loop_here()
     if isinstance(where, AbstractEventLoop):
         return where
     call: Callable[..., Any] | None = getattr(where, "call", None)
     if call is None:
         raise TypeError(f"where must be an event loop, a BlockingPortal or None, got {where!r}")
-    loop: AbstractEventLoop = call(asyncio.get_running_loop)
+    loop: AbstractEventLoop = call(loop_here)
     return loop
+
+
+def loop_here() -> AbstractEventLoop:
+    """Give the running loop; RuntimeError, which says what to do, where none runs."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise cannot_attach() from None

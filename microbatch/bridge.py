@@ -19,6 +19,7 @@ from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
 from microbatch.inbox import Answer, Inbox
 from microbatch.loopthread import LoopThread
+from microbatch.noloop import cannot_await, refuse_patched_threads
 from microbatch.options import seconds
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Bridge:
         """The name in errors and metrics: the batcher's."""
         return self._batcher.name
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its batcher: new items are refused, others may still finish."""
+        return self._closed or self._batcher.closed
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
@@ -73,6 +79,7 @@ class Bridge:
             if self._closed:
                 raise BatcherClosedError(f"batcher {self.name!r} is closed")
             if self._inbox is None:
+                refuse_patched_threads(self.name)
                 thread = LoopThread(self.name, self._loop_factory)
                 thread.start()
                 self._thread, self._inbox = thread, thread.inbox
@@ -142,6 +149,7 @@ class Bridge:
 
         Cancelled, it leaves it closed, and the accepted items still finish.
         """
+        self._refuse_other_loops()
         timeout = self._checked(timeout)
         closing, given_up = self._begin_close(timeout), 0
         if closing is not None:
@@ -159,6 +167,13 @@ class Bridge:
         """Give the timeout of a close that may be."""
         self._refuse_own_handler()
         return None if timeout is None else seconds("timeout", timeout, least=0.0)
+
+    def _refuse_other_loops(self) -> None:
+        """Raise RuntimeError where a coroutine is run by something else than asyncio."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise cannot_await(self.name) from None
 
     def _refuse_own_thread(self) -> None:
         if self._inbox is not None:
@@ -201,6 +216,7 @@ class Bridge:
         self.close()
 
     async def __aenter__(self) -> Self:
+        self._refuse_other_loops()
         return self
 
     async def __aexit__(

@@ -8,12 +8,15 @@ import functools
 import inspect
 import pickle
 import pydoc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from microbatch import Batched, Batcher, Ticket, batched
 from microbatch.testing import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 calls: list[list[int]] = []
 
@@ -107,6 +110,87 @@ async def test_wrong_arguments_raise_where_the_call_is() -> None:
     with pytest.raises(TypeError, match=r"^double\(\) got an unexpected keyword argument 'texts'$"):
         double(texts=1)
     assert double.statistics().queued == 0
+
+
+@batched()
+async def pair(a: list[str], b: list[str]) -> list[str]:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+class Model:
+    @batched()
+    async def embed(self, texts: list[str]) -> list[str]:
+        return texts
+
+    @batched(stream=True)
+    async def spell(self, texts: list[str]) -> AsyncIterator[list[str]]:
+        yield texts
+
+
+EMBED, SPELL = Model().embed, Model().spell
+
+
+@pytest.mark.parametrize(
+    ("call", "named", "instead"),
+    [
+        (lambda: double(1, timeout=3), "double() got … 'timeout'", "double.submit(numbers, tim"),
+        (
+            lambda: double(timeout=3),
+            "double() got … 'timeout'",
+            "double.submit(numbers, timeout=3)",
+        ),
+        (
+            lambda: double(1, weight=2),
+            "double() got … 'weight'",
+            "double.submit(numbers, weight=2)",
+        ),
+        (lambda: double(1, key="k"), "double() got … 'key'", "double.submit(numbers, key='k')"),
+        (lambda: double(1, priority=0), "double() got … 'priority'", "double.submit(numbers, pri"),
+        (lambda: pair("a", b="b", timeout=3), "pair() got … 'timeout'", "pair.submit((a, b), time"),
+        (
+            lambda: EMBED("a", timeout=3),
+            "embed() got … 'timeout'",
+            "embed.submit(texts, timeout=3)",
+        ),
+        (
+            lambda: Model.embed(Model(), "a", timeout=3),
+            "embed() got … 'timeout'",
+            "embed.submit(te",
+        ),
+        (
+            lambda: SPELL("a", timeout=3),
+            "spell() got … 'timeout'",
+            "spell.stream(texts, timeout=3)",
+        ),
+    ],
+)
+async def test_a_keyword_of_submit_in_a_call_points_to_submit(
+    call: Any, named: str, instead: str
+) -> None:
+    named = named.replace("…", "an unexpected keyword argument")
+    with pytest.raises(TypeError) as caught:
+        await call()
+    assert str(caught.value).startswith(
+        f"{named}: a call takes what the function takes, so write {instead}"
+    )
+
+
+async def test_a_parameter_that_is_named_as_one_of_submits_is_the_functions_own() -> None:
+    @batched()
+    async def wait(hosts: list[str], timeout: Any = 1) -> list[Any]:
+        return timeout
+
+    @batched()
+    async def by_place(timeout: list[int], /) -> list[int]:
+        return timeout
+
+    assert await wait("a", timeout=3) == 3
+    with pytest.raises(TypeError) as caught:
+        await by_place(timeout=3)
+    assert str(caught.value).startswith("by_place() got some positional-only arguments passed as")
+    with pytest.raises(TypeError) as caught:
+        await wait("a", timeout=3, texts=4)
+    assert str(caught.value) == "wait() got an unexpected keyword argument 'texts'"
 
 
 def test_without_a_loop_it_says_so() -> None:

@@ -129,7 +129,12 @@ def test_a_method_on_its_class_has_no_batcher(use: str) -> None:
 
 async def test_nor_can_it_be_closed_or_counted() -> None:
     message = r"^'Scale.apply' is a method: use it through an instance"
-    for use in (Scale.apply, Scale.apply.statistics, Scale.apply.flush):
+    for use in (
+        Scale.apply,
+        Scale.apply.statistics,
+        Scale.apply.flush,
+        lambda: Scale.apply.closed,
+    ):
         with pytest.raises(TypeError, match=message):
             use()
     for wait in (Scale.apply.drain, Scale.apply.aclose):
