@@ -300,13 +300,50 @@ def test_what_cannot_be_batched(given: Any, message: str) -> None:
         batched()(given)
 
 
-def test_without_parentheses() -> None:
-    with pytest.raises(TypeError) as caught:
+@batched
+async def bare(numbers: list[int]) -> list[int]:
+    """Double each number."""
+    return [number * 2 for number in numbers]
 
-        @batched
-        async def embed(texts: list[str]) -> list[str]: ...
 
-    assert str(caught.value) == "batched needs parentheses: write @batched() above 'embed'"
+class Bare:
+    @batched
+    async def double(self, numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    @classmethod
+    @batched
+    async def of_class(cls, names: list[str]) -> list[str]:
+        return [f"{cls.__name__}.{name}" for name in names]
+
+
+async def test_without_parentheses() -> None:
+    assert isinstance(bare, Batched)
+    assert bare.__doc__ == "Double each number."
+    assert bare.options == batched()(bare.__wrapped__).options
+    assert await asyncio.gather(bare(1), bare(2)) == [2, 4]
+    assert await asyncio.gather(Bare().double(1), Bare.of_class("x")) == [2, "Bare.x"]
+
+
+async def test_what_is_there_already_is_decorated_with_options() -> None:
+    small = batched(bare.__wrapped__, max_batch_size=1, name="small")
+    assert (small.name, small.options.max_batch_size) == ("small", 1)
+    assert await small(2) == 4
+
+    async def spell(words: list[str]) -> AsyncIterator[list[str]]:
+        yield [word[0] for word in words]
+
+    stream: Any = batched(spell, stream=True)  # type: ignore[call-overload]
+    assert [letter async for letter in stream("abc")] == ["a"]
+
+
+def test_without_parentheses_it_has_to_be_a_function() -> None:
+    with pytest.raises(TypeError, match=r"^handler must be callable, got 64$"):
+        batched(64)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^'bare' is batched already$"):
+        batched(bare)
+    with pytest.raises(ValueError, match=r"^max_batch_size must be >= 1, got 0$"):
+        batched(bare.__wrapped__, max_batch_size=0)
 
 
 @pytest.mark.parametrize(

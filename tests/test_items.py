@@ -51,11 +51,11 @@ UNORDERED = (
 )
 
 REFUSED = [
-    ("abc", "str", "'abc'", ONE + "for each character: {use}(list({name}))"),
-    (b"abc", "bytes", "b'abc'", ONE + "for each byte: {use}(list({name}))"),
-    (bytearray(b"a"), "bytearray", "bytearray(b'a')", ONE + "for each byte: {use}(list({name}))"),
-    ({"a": 1}, "dict", "{'a': 1}", ONE + "for each value: {use}(list({name}.values()))"),
-    ("x" * 99, "str", "'xxxxxxxxxxxx...xxxxxxxxxxxxx'", ONE + "for each character: "),
+    ("abc", "str", "'abc'", ONE + "for each character {use}(list({name}))"),
+    (b"abc", "bytes", "b'abc'", ONE + "for each byte {use}(list({name}))"),
+    (bytearray(b"a"), "bytearray", "bytearray(b'a')", ONE + "for each byte {use}(list({name}))"),
+    ({"a": 1}, "dict", "{'a': 1}", ONE + "for each value {use}(list({name}.values()))"),
+    ("x" * 99, "str", "'xxxxxxxxxxxx...xxxxxxxxxxxxx'", ONE + "for each character "),
     ({7}, "", "{7}", UNORDERED),
     (frozenset([7]), "", "frozenset({7})", UNORDERED),
     (
