@@ -11,7 +11,7 @@ from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
 from microbatch._core import BatchedCall, CallableFront, Lane, Router
 from microbatch.batcher import Batcher
 from microbatch.binding import Signature
-from microbatch.definition import Definition, kind_of
+from microbatch.definition import Definition, how_to_refer_to, kind_of
 from microbatch.options import BatcherOptions, Options
 from microbatch.streaming import Stream
 
@@ -54,7 +54,9 @@ class Batched(
     The function runs in copies of the context in which it was decorated.
 
     In a class it is a method: each instance has a batcher of its own, which lives no longer than
-    the instance and what is submitted to it.
+    the instance and what is submitted to it. Instances have to be such as can be weakly referenced.
+    A pydantic model takes it for a field unless it has
+    ``model_config = ConfigDict(ignored_types=(Batched,))``.
     """
 
     __doc__ = own_docstring(__doc__)
@@ -157,8 +159,8 @@ class Batched(
             return weakref.ref(instance, lambda _: bound.pop(key, None))
         except TypeError:
             raise TypeError(
-                f"{self.name!r} needs instances that can be weakly referenced: add '__weakref__' "
-                f"to the __slots__ of {type(instance).__qualname__}"
+                f"{self.name!r} needs instances that can be weakly referenced: "
+                f"{how_to_refer_to(instance)}"
             ) from None
 
     def refused(self, kwargs: dict[str, Any], error: TypeError) -> TypeError:

@@ -279,35 +279,6 @@ async def test_odd_instances() -> None:
     assert await asyncio.gather(Odd(1).apply(1), Odd(2).apply(1)) == [1, 2]
 
 
-async def test_slots() -> None:
-    class Slotted:
-        __slots__ = ("__weakref__", "factor")
-
-        def __init__(self, factor: int) -> None:
-            self.factor = factor
-
-        @batched()
-        async def apply(self, numbers: list[int]) -> list[int]:
-            return [number * self.factor for number in numbers]
-
-    assert await Slotted(2).apply(4) == 8
-
-
-def test_slots_without_weakref() -> None:
-    class Slotted:
-        __slots__ = ()
-
-        @batched()
-        async def apply(self, numbers: list[int]) -> list[int]: ...
-
-    with pytest.raises(TypeError) as caught:
-        Slotted().apply  # noqa: B018
-    assert str(caught.value) == (
-        f"'Slotted.apply' needs instances that can be weakly referenced: add '__weakref__' to the "
-        f"__slots__ of {Slotted.__qualname__}"
-    )
-
-
 async def test_copies_and_pickles_of_instances() -> None:
     scale = Scale(2)
     assert await scale.apply(1) == 2
