@@ -15,7 +15,7 @@ from typing import (
 from microbatch.batcher import Answer, Silence
 from microbatch.callable import Batched, BatchedStream
 from microbatch.columnardecorator import ColumnarDecorator
-from microbatch.methods import BatchedClassMethod, BatchedMethod
+from microbatch.methods import BatchedClassMethod, BatchedMethod, UnboundBatchedMethod
 from microbatch.options import BatcherOptions, HandlerOptions, Options
 from microbatch.streamdecorator import (
     BatchedStreamClassMethod,
@@ -33,6 +33,7 @@ __all__ = [
     "ColumnarDecorator",
     "Decorator",
     "StreamDecorator",
+    "UnboundBatchedMethod",
     "batched",
 ]
 
@@ -127,7 +128,7 @@ class Decorator:
     ) -> BatchedClassMethod[[A], A, R | None]: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[type[S], list[A], list[B]], Answer[R]], /
     ) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
 
@@ -268,7 +269,7 @@ def batched(  # type: ignore[overload-overlap]
 
 
 @overload
-def batched(  # type: ignore[overload-overlap]
+def batched(
     function: Callable[[type[S], list[A], list[B]], Answer[R]], /, **options: Unpack[HandlerOptions]
 ) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
 

@@ -1,14 +1,19 @@
 """``@batched(stream=True)``: a streaming batch function that is called with one item at a time."""
 
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from microbatch.batcher import Chunks
 from microbatch.callable import BatchedStream
 from microbatch.options import BatcherOptions
 from microbatch.streaming import Stream
 
-__all__ = ["BatchedStreamClassMethod", "BatchedStreamMethod", "StreamDecorator"]
+__all__ = [
+    "BatchedStreamClassMethod",
+    "BatchedStreamMethod",
+    "StreamDecorator",
+    "UnboundBatchedStreamMethod",
+]
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -19,20 +24,42 @@ B = TypeVar("B")
 K = TypeVar("K")
 
 
+class UnboundBatchedStreamMethod(Protocol[P, T_contra, K]):
+    """Be a BatchedStream of a class, which is called with the instance in front."""
+
+    def __get__(
+        self, instance: object, owner: type[Any] | None = None, /
+    ) -> BatchedStream[P, T_contra, K]:
+        """Give the batcher of an instance."""
+        ...
+
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
+        """Call it with the instance in front."""
+        ...
+
+
 class BatchedStreamMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream in a class, as type checkers see it."""
+    """Be a BatchedStream in a class, as type checkers see it.
+
+    Some compare it as it stands with the methods of a protocol, and not what is bound to an
+    instance; others take it for a function that is yet to be bound. So it can be called as both.
+    """
 
     @overload
-    def __get__(self, instance: None, owner: type[Any], /) -> Self: ...
+    def __get__(
+        self, instance: None, owner: type[Any], /
+    ) -> UnboundBatchedStreamMethod[P, T_contra, K]: ...
 
     @overload
     def __get__(
         self, instance: object, owner: type[Any] | None = None, /
     ) -> BatchedStream[P, T_contra, K]: ...
 
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
-        """Call it with the instance in front."""
-        ...
+    @overload
+    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[K]: ...
 
 
 class BatchedStreamClassMethod(Protocol[P, T_contra, K]):
@@ -44,9 +71,11 @@ class BatchedStreamClassMethod(Protocol[P, T_contra, K]):
         """Give the batcher of the class."""
         ...
 
-    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
-        """Call it with the class in front."""
-        ...
+    @overload
+    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]: ...
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Stream[K]: ...
 
 
 class StreamDecorator:

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from typing import assert_type
 
-from microbatch import Batched, Ticket, batched
-from microbatch.decorator import BatchedMethod
+from microbatch import Batched, BatchedCall, batched
+from microbatch.decorator import UnboundBatchedMethod
 
 EMPTY: list[int] = []
 
@@ -55,15 +55,15 @@ async def pairs(texts: list[str]) -> AsyncIterator[tuple[int, float]]:
 
 
 assert_type(lengths, Batched[[str], str, int])
-assert_type(lengths("x"), Ticket[int])
+assert_type(lengths("x"), BatchedCall[int])
 assert_type(in_a_thread, Batched[[str], str, int])
 assert_type(nothing, Batched[[str], str, None])
 assert_type(perhaps, Batched[[str], str, int | None])
 assert_type(two, Batched[[str, int], tuple[str, int], float])
-assert_type(three("x", 1, True), Ticket[float])
-assert_type(second_optional("x"), Ticket[float])
-assert_type(by_keyword("x", sizes=1), Ticket[float])
-assert_type(pairs("x"), Ticket[float])
+assert_type(three("x", 1, True), BatchedCall[float])
+assert_type(second_optional("x"), BatchedCall[float])
+assert_type(by_keyword("x", sizes=1), BatchedCall[float])
+assert_type(pairs("x"), BatchedCall[float])
 lengths(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -116,11 +116,11 @@ class Model:
 
 model = Model()
 assert_type(model.embed, Batched[[str], str, int])
-assert_type(model.embed("x"), Ticket[int])
-assert_type(Model.embed, BatchedMethod[[str], str, int])
-assert_type(model.two("x", 1), Ticket[float])
+assert_type(model.embed("x"), BatchedCall[int])
+assert_type(Model.embed, UnboundBatchedMethod[[str], str, int])
+assert_type(model.two("x", 1), BatchedCall[float])
 assert_type(model.perhaps, Batched[[str], str, int | None])
-assert_type(Model.above_class("x"), Ticket[int])
-assert_type(Model.below_class("x"), Ticket[int])
-assert_type(Model.above_static("x"), Ticket[int])
-assert_type(model.below_static("x"), Ticket[int])
+assert_type(Model.above_class("x"), BatchedCall[int])
+assert_type(Model.below_class("x"), BatchedCall[int])
+assert_type(Model.above_static("x"), BatchedCall[int])
+assert_type(model.below_static("x"), BatchedCall[int])
