@@ -121,7 +121,7 @@ async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
 
     assert_type(batcher.submit_many(["x"]), Ticket[list[int]])
     assert_type(await batcher.submit_many(("x",), return_exceptions=False), list[int])
-    many = batcher.submit_many({"x"}, return_exceptions=True)
+    many = batcher.submit_many(("x",), return_exceptions=True)
     assert_type(await many, list[int | Exception])
     assert_type(await batcher.submit_many([], return_exceptions=exceptions), list[int | Exception])
 
