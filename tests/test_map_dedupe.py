@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import Batcher
+from microbatch import Batcher, window
 from microbatch.testing import RecordingHandler
 from microbatch.window import Window
 
@@ -95,10 +95,11 @@ async def test_what_others_submitted_counts_for_them() -> None:
 
 
 @pytest.mark.parametrize("ordering", ["ordered", "unordered"])
-@pytest.mark.parametrize(("capacity", "most"), [(20, 20), (None, 10_000)])
+@pytest.mark.parametrize(("capacity", "most"), [(20, 20), (None, 100)])
 async def test_a_source_that_repeats_one_item_for_ever_is_read_within_a_bound(
-    capacity: int | None, most: int, ordering: Any
+    capacity: int | None, most: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(window, "MOST_WITHOUT_CAPACITY", 100)
     source = Counted()
     handler: RecordingHandler[str, str] = RecordingHandler()
     batcher = Batcher(handler, max_batch_size=4, capacity=capacity, dedupe=str)
@@ -137,7 +138,7 @@ async def test_a_dedupe_that_raises_is_raised_after_what_came_before_it() -> Non
 
 
 # --------------------------------------------------------------------------------------- the window
-def window(**options: Any) -> Window:
+def window_of(**options: Any) -> Window:
     def handler(items: list[Any]) -> list[Any]:
         return items
 
@@ -163,7 +164,7 @@ def window(**options: Any) -> Window:
     ],
 )
 def test_how_many_items_may_be_outstanding(options: Any, distinct: int, every: int) -> None:
-    assert window(**options) == Window(distinct, every)
+    assert window_of(**options) == Window(distinct, every)
 
 
 def test_when_to_stop_reading_and_when_to_go_on() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher, readahead
+from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher, readahead, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,11 +189,12 @@ def test_with_dedupe_a_source_is_read_ahead_by_distinct_items(
 
 
 @pytest.mark.parametrize("ordering", ["ordered", "unordered"])
-@pytest.mark.parametrize(("capacity", "most"), [(20, 20), (None, 10_000)])
+@pytest.mark.parametrize(("capacity", "most"), [(20, 20), (None, 100)])
 def test_a_source_that_repeats_one_item_for_ever_is_read_within_a_bound(
     capacity: int | None, most: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(window, "MOST_WITHOUT_CAPACITY", 100)
     read = itertools.count(1)
 
     def source() -> Iterator[int]:
