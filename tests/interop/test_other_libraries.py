@@ -151,6 +151,12 @@ def test_where_nothing_runs_a_blocking_batcher_is_closed_without_await() -> None
     )
 
 
+def test_where_trio_was_never_imported_nothing_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "trio.lowlevel")
+    with pytest.raises(RuntimeError, match=r"^batcher 'double' was used where no event loop runs"):
+        Batcher(double).submit(1)
+
+
 # ------------------------------------------------------------------------------------------- gevent
 UNDER_GEVENT = (
     "batcher 'double' needs asyncio, and was used under gevent: make a BlockingBatcher, "
