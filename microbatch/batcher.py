@@ -250,7 +250,8 @@ class Batcher(Front[T_contra, R_co]):
         """Submit each item of a source, and yield the results.
 
         They come in the source's order, or with ``ordering="unordered"`` as they are ready. With
-        ``with_items`` each is a tuple of the item, as the source gave it, and its result.
+        ``with_items`` each is a tuple of the item, as the source gave it, and its result. A source
+        that is text, bytes, a mapping, a set or a data frame raises TypeError.
 
         The source is read ahead by a batch more than the slots hold, within the capacity; with a
         ``key``, whose batches fill side by side, by the whole capacity. Items that join an equal

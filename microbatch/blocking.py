@@ -310,7 +310,8 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
 
         It settles when all have. Where items fail, it raises the exception of the first of them
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
-        handled in several batches. For the rest it is as submit().
+        handled in several batches. Raises TypeError for what is one item, or has no order, or is a
+        table: text, bytes, a mapping, a set, a data frame. For the rest it is as submit().
         """
         refuse_one("items", items, "submit_many")
         every = list(items)
@@ -370,7 +371,8 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         """Submit each item of a source, and yield the results; a generator.
 
         They come in the source's order, or with ``ordering="unordered"`` as they are ready. With
-        ``with_items`` each is a tuple of the item, as the source gave it, and its result.
+        ``with_items`` each is a tuple of the item, as the source gave it, and its result. A source
+        that is text, bytes, a mapping, a set or a data frame raises TypeError.
 
         The source is read in the thread that iterates, ahead by a batch more than the slots hold,
         within the capacity; with a ``key``, whose batches fill side by side, by the whole capacity.
