@@ -364,7 +364,8 @@ class Front(Generic[_T_contra, _R_co]):
 
         It settles when all have. Where items fail, it raises the exception of the first of them
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
-        handled in several batches. For the rest it is as submit().
+        handled in several batches. Raises TypeError for what is one item, or has no order, or is a
+        table: text, bytes, a mapping, a set, a data frame. For the rest it is as submit().
         """
     @overload
     def submit_many(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack
 from microbatch._core import Front
 from microbatch.channel import End
 from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
+from microbatch.items import refuse_one
 from microbatch.lanes import Lanes
 from microbatch.options import (
     BatcherOptions,
@@ -21,6 +22,7 @@ from microbatch.shapes import Columns, Named, Pair, Results, Triple
 from microbatch.statistics import BatcherStatistics
 from microbatch.stream import MappedSource
 from microbatch.streaming import Stream, open_stream
+from microbatch.window import Window
 
 __all__ = ["Answer", "Batcher", "Chunks", "Results", "Silence"]
 
@@ -204,6 +206,7 @@ class Batcher(Front[T_contra, R_co]):
         *,
         ordering: Ordering = ...,
         return_exceptions: Literal[False] = ...,
+        with_items: Literal[False] = ...,
     ) -> AsyncIterator[R_co]: ...
 
     @overload
@@ -213,20 +216,47 @@ class Batcher(Front[T_contra, R_co]):
         *,
         ordering: Ordering = ...,
         return_exceptions: bool,
+        with_items: Literal[False] = ...,
     ) -> AsyncIterator[R_co | Exception]: ...
+
+    @overload
+    def map(
+        self: "Batcher[T, R_co]",
+        source: Iterable[T] | AsyncIterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: Literal[False] = ...,
+        with_items: Literal[True],
+    ) -> AsyncIterator[tuple[T, R_co]]: ...
+
+    @overload
+    def map(
+        self: "Batcher[T, R_co]",
+        source: Iterable[T] | AsyncIterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: bool,
+        with_items: Literal[True],
+    ) -> AsyncIterator[tuple[T, R_co | Exception]]: ...
 
     def map(
         self,
-        source: Iterable[T_contra] | AsyncIterable[T_contra],
+        source: Iterable[Any] | AsyncIterable[Any],
         *,
         ordering: Ordering = "ordered",
         return_exceptions: bool = False,
+        with_items: bool = False,
     ) -> AsyncIterator[Any]:
         """Submit each item of a source, and yield the results.
 
-        They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
-        source is read ahead by a batch more than the slots hold, within the capacity; with a
-        ``key``, whose batches fill side by side, by the whole capacity.
+        They come in the source's order, or with ``ordering="unordered"`` as they are ready. With
+        ``with_items`` each is a tuple of the item, as the source gave it, and its result. A source
+        that is text, bytes, a mapping, a set or a data frame raises TypeError.
+
+        The source is read ahead by a batch more than the slots hold, within the capacity; with a
+        ``key``, whose batches fill side by side, by the whole capacity. Items that join an equal
+        one (``dedupe``) take no place of a batch, and come on top of these, within the capacity
+        (without one, 10,000 items in all).
 
         The first failure, an item's or the source's, is raised in its turn, and what is
         outstanding then is cancelled, as it is when the iteration is given up. An item that passes
@@ -234,12 +264,15 @@ class Batcher(Front[T_contra, R_co]):
         ``return_exceptions`` every failed item yields its exception instead.
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
-        mapped: MappedSource[T_contra, R_co] = MappedSource(
+        refuse_one("source", source, "map")
+        mapped: MappedSource[Any, R_co] = MappedSource(
             self._submit_waiting,
             source,
-            window=self.options.read_ahead,
+            find_lane=self.router.find_lane,
+            window=Window.of(self.options),
             ordered=ordering == "ordered",
             return_exceptions=return_exceptions,
+            with_items=with_items,
             leave_out_late=self.options.timeout_policy == "partial",
         )
         return mapped.outcomes()
@@ -268,7 +301,13 @@ class Batcher(Front[T_contra, R_co]):
             timeout = seconds("timeout", timeout, least=0.0)
         return await self.router.aclose(timeout)
 
+    @property
+    def closed(self) -> bool:
+        """Whether aclose() was called: new items are refused, accepted ones may still finish."""
+        return self.router.closed
+
     async def __aenter__(self) -> Self:
+        self.router.loop_here()
         return self
 
     async def __aexit__(

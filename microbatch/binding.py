@@ -8,6 +8,9 @@ from typing import Any
 
 __all__ = ["Signature"]
 
+OWN = frozenset(("timeout", "weight", "key", "priority"))
+"""The keywords of submit() and stream(), which replace options for one item."""
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -58,6 +61,19 @@ class Signature:
                 f"an item must be a tuple of {width} values, one for each parameter, got {item!r}"
             )
         return item
+
+    def refused(self, kwargs: dict[str, Any], error: TypeError, instead: str) -> TypeError:
+        """Give the error of a wrong call: Python's, unless it is one for another method."""
+        names = [each.name for each in self.parameters]
+        unexpected = [name for name in kwargs if name not in names]
+        if not unexpected or not set(unexpected) <= OWN:
+            return error
+        item = f"({', '.join(names)})" if len(names) > 1 else names[0]
+        name, keyword = self.bind.__name__, unexpected[0]
+        return TypeError(
+            f"{name}() got an unexpected keyword argument {keyword!r}: a call takes what the "
+            f"function takes, so write {name}.{instead}({item}, {keyword}={kwargs[keyword]!r})"
+        )
 
     def transpose(self, function: Callable[..., Any]) -> Callable[[list[Any]], Any]:
         """Give a function of a list of items that calls ``function`` with one list a parameter."""

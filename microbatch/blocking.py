@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from asyncio import AbstractEventLoop
 from types import EllipsisType
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unp
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
+from microbatch.errors import BatcherClosedError
 from microbatch.exiting import EXIT_TIMEOUT
+from microbatch.items import refuse_one
+from microbatch.noloop import cannot_attach
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
+from microbatch.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
+    from microbatch._core import Ticket
     from microbatch.shapes import Columns, Named, Pair, Triple
     from microbatch.statistics import BatcherStatistics
 
@@ -321,8 +327,10 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
 
         It settles when all have. Where items fail, it raises the exception of the first of them
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
-        handled in several batches. For the rest it is as submit().
+        handled in several batches. Raises TypeError for what is one item, or has no order, or is a
+        table: text, bytes, a mapping, a set, a data frame. For the rest it is as submit().
         """
+        refuse_one("items", items, "submit_many")
         every = list(items)
         own = {"timeout": timeout, "key": key, "priority": priority}
         submit: Callable[..., object] = self._batcher.submit_many
@@ -336,25 +344,57 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         *,
         ordering: Ordering = ...,
         return_exceptions: Literal[False] = ...,
+        with_items: Literal[False] = ...,
     ) -> Iterator[R_co]: ...
 
     @overload
     def map(
-        self, source: Iterable[T_contra], *, ordering: Ordering = ..., return_exceptions: bool
-    ) -> Iterator[R_co | Exception]: ...
-
-    def map(
         self,
         source: Iterable[T_contra],
         *,
+        ordering: Ordering = ...,
+        return_exceptions: bool,
+        with_items: Literal[False] = ...,
+    ) -> Iterator[R_co | Exception]: ...
+
+    @overload
+    def map(
+        self: BlockingBatcher[T, R_co],
+        source: Iterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: Literal[False] = ...,
+        with_items: Literal[True],
+    ) -> Iterator[tuple[T, R_co]]: ...
+
+    @overload
+    def map(
+        self: BlockingBatcher[T, R_co],
+        source: Iterable[T],
+        *,
+        ordering: Ordering = ...,
+        return_exceptions: bool,
+        with_items: Literal[True],
+    ) -> Iterator[tuple[T, R_co | Exception]]: ...
+
+    def map(
+        self,
+        source: Iterable[Any],
+        *,
         ordering: Ordering = "ordered",
         return_exceptions: bool = False,
+        with_items: bool = False,
     ) -> Iterator[Any]:
         """Submit each item of a source, and yield the results; a generator.
 
-        They come in the source's order, or with ``ordering="unordered"`` as they are ready. The
-        source is read in the thread that iterates, ahead by a batch more than the slots hold,
+        They come in the source's order, or with ``ordering="unordered"`` as they are ready. With
+        ``with_items`` each is a tuple of the item, as the source gave it, and its result. A source
+        that is text, bytes, a mapping, a set or a data frame raises TypeError.
+
+        The source is read in the thread that iterates, ahead by a batch more than the slots hold,
         within the capacity; with a ``key``, whose batches fill side by side, by the whole capacity.
+        Items that join an equal one (``dedupe``) take no place of a batch, and come on top of
+        these, within the capacity (without one, 10,000 items in all).
 
         The first failure, an item's or the source's, is raised in its turn, and what is
         outstanding then is cancelled, as it is when the iteration is given up. An item that passes
@@ -362,20 +402,46 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         ``return_exceptions`` every failed item yields its exception instead.
         """
         one_of("ordering", ordering, ("unordered", "ordered"))
+        refuse_one("source", source, "map")
         options = self._batcher.options
-        mapped: ReadAhead[T_contra, R_co] = ReadAhead(
+        mapped: ReadAhead[Any, R_co] = ReadAhead(
             self._submit_waiting,
             source,
-            window=options.read_ahead,
+            window=Window.of(options),
+            catch_up=None if options.dedupe is None else self._catch_up,
             ordered=ordering == "ordered",
             return_exceptions=return_exceptions,
+            with_items=with_items,
             leave_out_late=options.timeout_policy == "partial",
         )
         return mapped.outcomes()
 
-    def _submit_waiting(self, item: T_contra) -> Future[R_co]:
+    def _submit_waiting(self, item: Any, on_joining: Callable[[], None] | None) -> Future[R_co]:
         self._refuse_own_thread()
-        return self._post(functools.partial(self._batcher._submit_waiting, item))
+        if on_joining is None:
+            return self._post(functools.partial(self._batcher._submit_waiting, item))
+        return self._post(functools.partial(submit_telling, self._batcher, item, on_joining))
+
+    def _catch_up(self) -> None:
+        """Wait until all that was submitted has begun; once closed, that is as it is."""
+        with contextlib.suppress(BatcherClosedError):
+            self._run(nothing).result()
+
+
+async def nothing() -> None:
+    """Do nothing."""
+
+
+def submit_telling(
+    batcher: Batcher[Any, R], item: Any, on_joining: Callable[[], None]
+) -> Ticket[R]:
+    """Submit an item on the loop, and tell if it joined an equal one."""
+    lane = batcher.router.find_lane()
+    deduplicated = lane.deduplicated
+    ticket = batcher._submit_waiting(item)
+    if lane.deduplicated != deduplicated:
+        on_joining()
+    return ticket
 
 
 def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any, Any]]:
@@ -406,16 +472,19 @@ def refuse_own_loop(**options: Any) -> None:
 def loop_at(where: Place) -> AbstractEventLoop:
     """Give the loop that is meant."""
     if where is None:
-        try:
-            return asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                "attached() must be given an event loop or a portal where no event loop runs"
-            ) from None
+        return loop_here()
     if isinstance(where, AbstractEventLoop):
         return where
     call: Callable[..., Any] | None = getattr(where, "call", None)
     if call is None:
         raise TypeError(f"where must be an event loop, a BlockingPortal or None, got {where!r}")
-    loop: AbstractEventLoop = call(asyncio.get_running_loop)
+    loop: AbstractEventLoop = call(loop_here)
     return loop
+
+
+def loop_here() -> AbstractEventLoop:
+    """Give the running loop; RuntimeError, which says what to do, where none runs."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise cannot_attach() from None

@@ -17,6 +17,7 @@ from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
 from microbatch.exiting import FinishingThread, forget_threads, in_use, wait_for_accepted
 from microbatch.inbox import Answer, Inbox
+from microbatch.noloop import cannot_await, refuse_patched_threads
 from microbatch.notices import notify
 from microbatch.options import seconds
 
@@ -62,6 +63,11 @@ class Bridge:
         """The name in errors and metrics: the batcher's."""
         return self._batcher.name
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed, or its batcher: new items are refused, others may still finish."""
+        return self._closed or self._batcher.closed
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
@@ -76,6 +82,7 @@ class Bridge:
             if self._closed:
                 raise BatcherClosedError(f"batcher {self.name!r} is closed")
             if self._inbox is None:
+                refuse_patched_threads(self.name)
                 thread = FinishingThread(self._batcher, self._exit_timeout, self._loop_factory)
                 thread.start()
                 self._thread, self._inbox = thread, thread.inbox
@@ -145,6 +152,7 @@ class Bridge:
 
         Cancelled, it leaves it closed, and the accepted items still finish.
         """
+        self._refuse_other_loops()
         timeout = self._checked(timeout)
         closing, given_up = self._begin_close(timeout), 0
         if closing is not None:
@@ -162,6 +170,13 @@ class Bridge:
         """Give the timeout of a close that may be."""
         self._refuse_own_handler()
         return None if timeout is None else seconds("timeout", timeout, least=0.0)
+
+    def _refuse_other_loops(self) -> None:
+        """Raise RuntimeError where a coroutine is run by something else than asyncio."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise cannot_await(self.name) from None
 
     def _refuse_own_thread(self) -> None:
         if self._inbox is not None:
@@ -203,6 +218,7 @@ class Bridge:
         self.close()
 
     async def __aenter__(self) -> Self:
+        self._refuse_other_loops()
         return self
 
     async def __aexit__(

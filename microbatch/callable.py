@@ -6,12 +6,12 @@ import sys
 import weakref
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack
+from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from microbatch._core import BatchedCall, CallableFront, Lane, Router
 from microbatch.batcher import Batcher
 from microbatch.binding import Signature
-from microbatch.definition import Definition, kind_of
+from microbatch.definition import Definition, how_to_refer_to, kind_of
 from microbatch.options import BatcherOptions, Options
 from microbatch.streaming import Stream
 
@@ -54,7 +54,9 @@ class Batched(
     The function runs in copies of the context in which it was decorated.
 
     In a class it is a method: each instance has a batcher of its own, which lives no longer than
-    the instance and what is submitted to it.
+    the instance and what is submitted to it. Instances have to be such as can be weakly referenced.
+    A pydantic model takes it for a field unless it has
+    ``model_config = ConfigDict(ignored_types=(Batched,))``.
     """
 
     __doc__ = own_docstring(__doc__)
@@ -157,9 +159,13 @@ class Batched(
             return weakref.ref(instance, lambda _: bound.pop(key, None))
         except TypeError:
             raise TypeError(
-                f"{self.name!r} needs instances that can be weakly referenced: add '__weakref__' "
-                f"to the __slots__ of {type(instance).__qualname__}"
+                f"{self.name!r} needs instances that can be weakly referenced: "
+                f"{how_to_refer_to(instance)}"
             ) from None
+
+    def refused(self, kwargs: dict[str, Any], error: TypeError) -> TypeError:
+        """Give the error of a call with wrong arguments, better than Python's where it can be."""
+        return self._signature.refused(kwargs, error, "submit")
 
     def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> BatchedCall[R_co]:
         """Call it as an outer staticmethod does, or since Python 3.13 an outer classmethod."""
@@ -193,7 +199,15 @@ class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
         if self.instance is None and not self._stands:
             stream: Any = self.call_unbound(args, kwargs)
             return stream  # type: ignore[no-any-return]
-        return self.stream(self._signature.bind(*args, **kwargs))
+        try:
+            item = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise self.refused(kwargs, error) from None
+        return self.stream(item)
+
+    def refused(self, kwargs: dict[str, Any], error: TypeError) -> TypeError:
+        """Give the error of a call with wrong arguments, better than Python's where it can be."""
+        return self._signature.refused(kwargs, error, "stream")
 
 
 class UnboundMethod(Batched[P, T_contra, R_co]):
@@ -227,12 +241,17 @@ class Unbound(Router):
         self.name = definition.name
         self.options = definition.options
 
-    def find_lane(self) -> Lane:
+    def find_lane(self) -> NoReturn:
         """Raise TypeError."""
         raise TypeError(
             f"{self.name!r} is a method: use it through an instance; "
             "a class method needs @batched() above @classmethod"
         )
+
+    @property
+    def closed(self) -> NoReturn:
+        """Raise TypeError."""
+        self.find_lane()
 
     def __getattr__(self, name: str) -> Callable[..., Lane]:
         return lambda *_, **__: self.find_lane()

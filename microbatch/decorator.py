@@ -7,19 +7,21 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
-    Self,
     TypeVar,
     Unpack,
     overload,
 )
 
-from microbatch.batcher import Answer, Chunks, Silence
+from microbatch.batcher import Answer, Silence
 from microbatch.callable import Batched, BatchedStream
 from microbatch.columnardecorator import ColumnarDecorator
-from microbatch.handler import name_of
-from microbatch.methods import BatchedClassMethod, BatchedMethod
+from microbatch.methods import BatchedClassMethod, BatchedMethod, UnboundBatchedMethod
 from microbatch.options import BatcherOptions, HandlerOptions, Options
-from microbatch.streaming import Stream
+from microbatch.streamdecorator import (
+    BatchedStreamClassMethod,
+    BatchedStreamMethod,
+    StreamDecorator,
+)
 
 __all__ = [
     "Batched",
@@ -31,6 +33,7 @@ __all__ = [
     "ColumnarDecorator",
     "Decorator",
     "StreamDecorator",
+    "UnboundBatchedMethod",
     "batched",
 ]
 
@@ -125,7 +128,7 @@ class Decorator:
     ) -> BatchedClassMethod[[A], A, R | None]: ...
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]
+    def __call__(
         self, function: Callable[[type[S], list[A], list[B]], Answer[R]], /
     ) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
 
@@ -180,86 +183,6 @@ class Decorator:
         return made
 
 
-class BatchedStreamMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream in a class, as type checkers see it."""
-
-    @overload
-    def __get__(self, instance: None, owner: type[Any], /) -> Self: ...
-
-    @overload
-    def __get__(
-        self, instance: object, owner: type[Any] | None = None, /
-    ) -> BatchedStream[P, T_contra, K]: ...
-
-    def __call__(self, instance: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
-        """Call it with the instance in front."""
-        ...
-
-
-class BatchedStreamClassMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream over a classmethod, as type checkers see it."""
-
-    def __get__(
-        self, instance: object, owner: type[Any] | None = None, /
-    ) -> BatchedStream[P, T_contra, K]:
-        """Give the batcher of the class."""
-        ...
-
-    def __call__(self, owner: Any, /, *args: P.args, **kwargs: P.kwargs) -> Stream[K]:
-        """Call it with the class in front."""
-        ...
-
-
-class StreamDecorator:
-    """Make BatchedStream objects with the same options."""
-
-    def __init__(self, options: BatcherOptions) -> None:
-        self._options = options
-
-    @overload
-    def __call__(self, function: Callable[[list[A]], Chunks[K]], /) -> BatchedStream[[A], A, K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[[list[A], list[B]], Chunks[K]], /
-    ) -> BatchedStream[[A, B], tuple[A, B], K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[list[A], Q], Chunks[K]], /
-    ) -> BatchedStream[Concatenate[A, ...], Any, K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[[type[S], list[A]], Chunks[K]], /
-    ) -> BatchedStreamClassMethod[[A], A, K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[type[S], list[A], Q], Chunks[K]], /
-    ) -> BatchedStreamClassMethod[Concatenate[A, ...], Any, K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[[S, list[A]], Chunks[K]], /
-    ) -> BatchedStreamMethod[[A], A, K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[[S, list[A], list[B]], Chunks[K]], /
-    ) -> BatchedStreamMethod[[A, B], tuple[A, B], K]: ...
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[S, list[A], Q], Chunks[K]], /
-    ) -> BatchedStreamMethod[Concatenate[A, ...], Any, K]: ...
-
-    def __call__(self, function: Any, /) -> Any:
-        """Make a BatchedStream of a streaming batch function."""
-        made: BatchedStream[..., Any, Any] = BatchedStream(function, **self._options)
-        return made
-
-
 @overload
 def batched(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
     function: None = None, /, *, stream: Literal[True], **options: Unpack[HandlerOptions]
@@ -276,9 +199,142 @@ def batched(  # type: ignore[overload-overlap]
 def batched(function: None = None, /, **options: Unpack[BatcherOptions]) -> Decorator: ...
 
 
+# Here, too, mypy finds overlaps. What streams needs parentheses, for type checkers.
+
+
+@overload
 def batched(
-    function: None = None, /, **options: Unpack[BatcherOptions]
-) -> Decorator | StreamDecorator | ColumnarDecorator:
+    function: SecondOptional[A, B, R], /, **options: Unpack[HandlerOptions]
+) -> Batched[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(  # type: ignore[overload-overlap]
+    function: ThirdOptional[list[A], B, C, R], /, **options: Unpack[HandlerOptions]
+) -> Batched[Concatenate[A, B, ...], Any, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[list[A]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[[A], A, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[list[A]], Silence[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[[A], A, R | None]: ...
+
+
+@overload
+def batched(  # type: ignore[overload-overlap]
+    function: Callable[[list[A], list[B]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[[A, B], tuple[A, B], R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[list[A], list[B], list[C]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[[A, B, C], tuple[A, B, C], R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[list[A], Q], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[list[A], Q], Silence[R]], /, **options: Unpack[HandlerOptions]
+) -> Batched[Concatenate[A, ...], Any, R | None]: ...
+
+
+@overload
+def batched(
+    function: ThirdOptional[type[S], A, B, R], /, **options: Unpack[HandlerOptions]
+) -> BatchedClassMethod[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(  # type: ignore[overload-overlap]
+    function: Callable[[type[S], list[A]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedClassMethod[[A], A, R]: ...
+
+
+@overload
+def batched(  # type: ignore[overload-overlap]
+    function: Callable[[type[S], list[A]], Silence[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedClassMethod[[A], A, R | None]: ...
+
+
+@overload
+def batched(
+    function: Callable[[type[S], list[A], list[B]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedClassMethod[[A, B], tuple[A, B], R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[type[S], list[A], Q], Answer[R]],
+    /,
+    **options: Unpack[HandlerOptions],
+) -> BatchedClassMethod[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[type[S], list[A], Q], Silence[R]],
+    /,
+    **options: Unpack[HandlerOptions],
+) -> BatchedClassMethod[Concatenate[A, ...], Any, R | None]: ...
+
+
+@overload
+def batched(
+    function: ThirdOptional[S, A, B, R], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[S, list[A]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[[A], A, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[S, list[A]], Silence[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[[A], A, R | None]: ...
+
+
+@overload
+def batched(
+    function: Callable[[S, list[A], list[B]], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[[A, B], tuple[A, B], R]: ...
+
+
+@overload
+def batched(
+    function: Callable[[S, list[A], list[B], list[C]], Answer[R]],
+    /,
+    **options: Unpack[HandlerOptions],
+) -> BatchedMethod[[A, B, C], tuple[A, B, C], R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[S, list[A], Q], Answer[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[Concatenate[A, ...], Any, R]: ...
+
+
+@overload
+def batched(
+    function: Callable[Concatenate[S, list[A], Q], Silence[R]], /, **options: Unpack[HandlerOptions]
+) -> BatchedMethod[Concatenate[A, ...], Any, R | None]: ...
+
+
+def batched(function: Any = None, /, **options: Unpack[BatcherOptions]) -> Any:
     """Make a batch function callable with one item at a time.
 
     ::
@@ -288,9 +344,10 @@ def batched(
 
         vector = await embed("hello")
 
-    The options are those of Batcher, and are checked at once. Works on functions, methods, class
-    methods, static methods and abstract methods; put it above the other decorators. Decorating
-    needs no event loop.
+    ``@batched`` alone has the defaults, and ``batched(function, max_batch_size=32)`` decorates what
+    is there already. The options are those of Batcher, and are checked at once. Works on functions,
+    methods, class methods, static methods and abstract methods; put it above the other decorators.
+    Decorating needs no event loop.
 
     A call binds keywords and defaults as Python does; a default is the value of one item, not a
     list. Type checkers take several parameters by place only.
@@ -298,8 +355,12 @@ def batched(
     With ``stream=True`` the function is an async generator, and a call gives a Stream. With
     ``columnar=True`` it answers columns, and a call gives a row of them.
     """
-    if function is not None:
-        raise TypeError(f"batched needs parentheses: write @batched() above {name_of(function)!r}")
+    decorator = decorator_of(options)
+    return decorator if function is None else decorator(function)
+
+
+def decorator_of(options: BatcherOptions) -> Any:
+    """Make the decorator of what the options say that it is put on."""
     checked = Options.of(options)
     if checked.stream:
         return StreamDecorator(options)

@@ -95,6 +95,21 @@ def kind_of(given: object) -> type[Any] | None:
     return None
 
 
+def how_to_refer_to(instance: object) -> str:
+    """Say what would make an instance one that can be weakly referenced."""
+    kind = type(instance)
+    name = kind.__qualname__
+    if tuple in kind.__mro__ and hasattr(kind, "_fields"):
+        return f"no named tuple can be, so make {name} a dataclass with frozen=True"
+    if kind.__itemsize__:  # of variable size
+        base = next(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
+        return f"no {base} can be, so make {name} a class that has the {base} in an attribute"
+    parameters = getattr(kind, "__dataclass_params__", None)
+    if parameters is not None and getattr(parameters, "slots", True):  # Python 3.11 doesn't say
+        return f"add weakref_slot=True to the @dataclass(slots=True) of {name}"
+    return f"add '__weakref__' to the __slots__ of {name}"
+
+
 def is_in_class(function: Callable[..., Any]) -> bool:
     """Tell whether a function was defined in the body of a class."""
     parent = getattr(function, "__qualname__", "").rpartition(".")[0]

@@ -16,6 +16,7 @@ from microbatch.batch import makers_context
 from microbatch.calling import Handler
 from microbatch.dispatcher import Dispatcher
 from microbatch.loopend import tell_when_closed
+from microbatch.noloop import no_loop
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 
@@ -57,21 +58,26 @@ class Lanes(Router):
         self._past_lock = threading.Lock()
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether new items are refused on all loops."""
+        return self._closed
+
     def find_lane(self) -> Lane:
         """Give the running loop's lane; called by the core when it doesn't know it yet."""
         return self.here().lane
 
     def here(self) -> Dispatcher:
         """Give the running loop's dispatcher; RuntimeError where no loop runs."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise RuntimeError(
-                f"batcher {self.name!r} was used where no event loop runs: "
-                "submit from a coroutine or a callback of a loop, such as asyncio.run() starts, "
-                "or from threads and synchronous code through a BlockingBatcher"
-            ) from None
+        loop = self.loop_here()
         return self._dispatchers.get(loop) or self._open(loop)
+
+    def loop_here(self) -> AbstractEventLoop:
+        """Give the running loop; RuntimeError, which says what to do, where none runs."""
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            raise no_loop(self.name) from None
 
     def _open(self, loop: AbstractEventLoop) -> Dispatcher:
         self._forget_closed_loops()
@@ -92,7 +98,7 @@ class Lanes(Router):
 
     async def aclose(self, timeout: float | None) -> int:
         """Close all lanes, and wait for those of running loops, each on its own loop."""
-        here = asyncio.get_running_loop()
+        here = self.loop_here()
         if here in self._dispatchers:
             self._dispatchers[here].refuse_own_handler()
         self._closed = True

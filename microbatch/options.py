@@ -222,14 +222,6 @@ class Options:
         )
         return any(each is not None for each in wants)
 
-    @property
-    def read_ahead(self) -> int:
-        """How many items of a source may be outstanding: so many that the slots never starve."""
-        window = self.max_batch_size * (self.max_concurrent_batches + 1)
-        if self.capacity is None:
-            return window
-        return min(window, self.capacity) if self.key is None else self.capacity
-
     def changed(self, changes: Reconfiguration) -> "Options":
         """Give these options with some changed; TypeError for one that must stay as it is."""
         for name in changes:

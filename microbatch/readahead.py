@@ -4,10 +4,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from microbatch.errors import BatchTimeoutError
+from microbatch.window import Window
 
 __all__ = ["ReadAhead"]
 
@@ -19,24 +21,35 @@ PATIENCE = 0.001
 
 
 class ReadAhead(Generic[T, R]):
-    """Submit what a source yields, and give the outcomes; at most ``window`` are outstanding."""
+    """Submit what a source yields, and give the outcomes; a window bounds the outstanding ones.
+
+    ``submit`` takes an item and what to call, on the loop, if it joins an equal one. ``catch_up``
+    waits until the loop has begun all that was submitted; it is None where no item joins another.
+    """
 
     def __init__(
         self,
-        submit: Callable[[T], Future[R]],
+        submit: Callable[[T, Callable[[], None] | None], Future[R]],
         source: Iterable[T],
         *,
-        window: int,
+        window: Window,
+        catch_up: Callable[[], object] | None,
         ordered: bool,
         return_exceptions: bool,
+        with_items: bool,
         leave_out_late: bool,
     ) -> None:
         self._submit = submit
         self._source = source
         self._window = window
+        self._catch_up = catch_up
         self._return_exceptions = return_exceptions
+        self._with_items = with_items
         self._leave_out_late = leave_out_late
-        self._outstanding: set[Future[R]] = set()
+        self._read_so_far = 0
+        # With the number of each, and the item if it is given.
+        self._outstanding: dict[Future[R], tuple[int, T | None]] = {}
+        self._joined: set[int] = set()  # the numbers of those that are handled with an equal item
         self._ready: InOrder[R] | AsDone[R] = InOrder() if ordered else AsDone()
         self._failure: Exception | None = None
         self._exhausted = False
@@ -48,7 +61,8 @@ class ReadAhead(Generic[T, R]):
             items = iter(self._source)
             while self._read_ahead(items) or self._outstanding:
                 future = self._ready.next()
-                self._outstanding.discard(future)
+                number, item = self._outstanding.pop(future)
+                self._joined.discard(number)
                 try:
                     outcome: R | Exception = future.result()
                 except Exception as error:
@@ -59,7 +73,7 @@ class ReadAhead(Generic[T, R]):
                     else:
                         raise
                 del future
-                yield outcome
+                yield (item, outcome) if self._with_items else outcome
             if self._failure is not None:
                 raise self._failure
         finally:
@@ -71,26 +85,36 @@ class ReadAhead(Generic[T, R]):
 
         Where the source is slow, the results that are ready go first.
         """
-        if len(self._outstanding) <= self._window // 2:
+        if self._window.half_empty(len(self._outstanding), len(self._joined)):
             self._filling = True
         started = time.monotonic()
         while self._filling and not self._exhausted:
             self._read(items)
-            self._filling = len(self._outstanding) < self._window
+            self._filling = not self._full()
             if self._ready.any() and time.monotonic() - started >= PATIENCE:
                 break
         return bool(self._outstanding)
 
+    def _full(self) -> bool:
+        """Tell whether nothing more may be read, after asking the loop which items joined."""
+        full = self._window.full
+        if full(len(self._outstanding), len(self._joined)) and self._catch_up is not None:
+            self._catch_up()
+        return full(len(self._outstanding), len(self._joined))
+
     def _read(self, items: Iterator[T]) -> None:
+        number = self._read_so_far
+        on_joining = None if self._catch_up is None else partial(self._joined.add, number)
         try:
             item = next(items)
-            future = self._submit(item)
+            future = self._submit(item, on_joining)
         except StopIteration:
             self._exhausted = True
         except Exception as error:  # told after what came before it
             self._exhausted, self._failure = True, error
         else:
-            self._outstanding.add(future)
+            self._read_so_far = number + 1
+            self._outstanding[future] = number, item if self._with_items else None
             self._ready.add(future)
 
 

@@ -7,9 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["BatcherStatistics", "Distribution"]
+
+LOWEST = 2.0**-30
+"""The bound of the lowest bucket."""
+BELOW_A_THOUSAND = 999.5
+"""What is below has three digits before the point, if it is rounded to three."""
+
+Facts: TypeAlias = list[tuple[str, str]]
+"""What is shown: a name and a figure for each line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +78,20 @@ class Distribution:
                 passed += rest.pop()[1]
             counts.append(passed)
         return counts
+
+    def _facts(self) -> Facts:
+        if not self.buckets:
+            return [("values", "0")]
+        figures = {"mean": self.mean, "p50": self.quantile(0.5), "p99": self.quantile(0.99)}
+        figures |= {"min": self.min, "max": self.max}
+        return [("values", str(self.count)), *((name, f"{x:.3g}") for name, x in figures.items())]
+
+    def __repr__(self) -> str:
+        return text_of("Distribution", self._facts())
+
+    def _repr_html_(self) -> str:
+        """Give a table, for notebooks."""
+        return table_of("Distribution", self._facts())
 
     def __add__(self, other: "Distribution") -> "Distribution":
         buckets = Counter(dict(self.buckets))
@@ -149,9 +171,69 @@ class BatcherStatistics:
         """Items per batch dispatched so far; 0.0 before the first."""
         return self.batched / self.calls if self.batches else 0.0
 
+    def _facts(self) -> Facts:
+        """Say what is not zero, and how long items waited and batches took."""
+        counts = [(each.name, getattr(self, each.name)) for each in fields(self)]
+        facts = [
+            (name.replace("_", " "), str(count))
+            for name, count in counts
+            if isinstance(count, int) and count and name != "batched"
+        ]
+        if not self.calls:
+            return facts or [("submitted", "0")]
+        reasons = ", ".join(f"{reason} {count}" for reason, count in self.batches.items())
+        return [
+            *facts,
+            ("batches", f"{self.calls} ({reasons})"),
+            ("mean batch size", f"{self.mean_batch_size:.3g}"),
+            ("queue wait", times_of(self.queue_wait)),
+            ("handler time", times_of(self.handler_time)),
+        ]
+
+    def __repr__(self) -> str:
+        return text_of("BatcherStatistics", self._facts())
+
+    def _repr_html_(self) -> str:
+        """Give a table, for notebooks."""
+        return table_of("BatcherStatistics", self._facts())
+
     def __add__(self, other: "BatcherStatistics") -> "BatcherStatistics":
         names = [each.name for each in fields(self) if each.name != "batches"]
         sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in names}
         batches = Counter(self.batches)
         batches.update(other.batches)
         return BatcherStatistics(**sums, batches=MappingProxyType(dict(batches)))
+
+
+# ---------------------------------------------------------------------------------- to be looked at
+def text_of(title: str, facts: Facts) -> str:
+    """Show facts on a line."""
+    return f"<{title}: {', '.join(f'{name} {figure}' for name, figure in facts)}>"
+
+
+def table_of(title: str, facts: Facts) -> str:
+    """Show facts as a table in HTML."""
+    rows = "".join(
+        f"<tr><th>{escaped(name)}</th><td>{escaped(figure)}</td></tr>" for name, figure in facts
+    )
+    return f"<table><caption>{title}</caption>{rows}</table>"
+
+
+def escaped(text: str) -> str:
+    """Make text what HTML shows as that text."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def times_of(seconds: Distribution) -> str:
+    """Show how long something took in the middle, and in the worst of a hundred cases."""
+    return f"p50 {duration(seconds.quantile(0.5))}, p99 {duration(seconds.quantile(0.99))}"
+
+
+def duration(seconds: float) -> str:
+    """Show a time to three digits; what is in the lowest bucket is none."""
+    if seconds <= LOWEST:
+        return "0 s"
+    for unit, part in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
+        if seconds < BELOW_A_THOUSAND * part:
+            return f"{seconds / part:.3g} {unit}"
+    return f"{seconds:.0f} s"

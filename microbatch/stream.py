@@ -3,10 +3,11 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from microbatch._core import Ticket
+from microbatch._core import Lane, Ticket
 from microbatch.errors import BatchTimeoutError
+from microbatch.window import Window
 
 __all__ = ["MappedSource"]
 
@@ -15,32 +16,38 @@ R = TypeVar("R")
 
 
 class MappedSource(Generic[T, R]):
-    """Submit what a source yields, and give the outcomes; at most ``window`` are outstanding."""
+    """Submit what a source yields, and give the outcomes; a window bounds the outstanding ones."""
 
     def __init__(
         self,
         submit: Callable[[T], Ticket[R]],
         source: Iterable[T] | AsyncIterable[T],
         *,
-        window: int,
+        find_lane: Callable[[], Lane],
+        window: Window,
         ordered: bool,
         return_exceptions: bool,
+        with_items: bool,
         leave_out_late: bool,
     ) -> None:
         self._submit = submit
         self._source = source
+        self._find_lane = find_lane
         self._window = window
         self._ordered = ordered
         self._return_exceptions = return_exceptions
+        self._with_items = with_items
         self._leave_out_late = leave_out_late
-        self._outstanding: set[Ticket[R]] = set()
+        self._outstanding: dict[Ticket[R], T | None] = {}  # with the items, if these are given
+        self._joined: set[Ticket[R]] = set()  # of these, which are handled with an equal item
         self._ready: deque[Ticket[R]] = deque()  # to be given next, done or not
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def outcomes(self) -> AsyncIterator[R | Exception]:
+    async def outcomes(self) -> AsyncIterator[Any]:
         """Yield results; on the way out, whatever is outstanding is cancelled."""
-        reader = asyncio.create_task(self._read(), name="microbatch.map")
+        lane = self._find_lane()  # tells where no loop runs
+        reader = asyncio.create_task(self._read(lane), name="microbatch.map")
         reader.add_done_callback(lambda _: self._changed.set())
         try:
             while ticket := await self._next(reader):
@@ -54,8 +61,8 @@ class MappedSource(Generic[T, R]):
                     else:
                         raise
                 finally:
-                    self._give_back(ticket)
-                yield outcome
+                    item = self._give_back(ticket)
+                yield (item, outcome) if self._with_items else outcome
             reader.result()
         finally:
             await self._stop(reader)
@@ -69,10 +76,13 @@ class MappedSource(Generic[T, R]):
             await self._changed.wait()
         return self._ready.popleft()
 
-    def _give_back(self, ticket: Ticket[R]) -> None:
-        self._outstanding.discard(ticket)
-        if len(self._outstanding) <= self._window // 2:  # not at every item: a wake-up costs more
+    def _give_back(self, ticket: Ticket[R]) -> T | None:
+        """Make room for others, and give the ticket's item."""
+        item = self._outstanding.pop(ticket)
+        self._joined.discard(ticket)
+        if self._window.half_empty(len(self._outstanding), len(self._joined)):
             self._room.set()
+        return item
 
     async def _stop(self, reader: "asyncio.Task[None]") -> None:
         for ticket in self._outstanding:
@@ -83,20 +93,23 @@ class MappedSource(Generic[T, R]):
             reader.exception()  # told already, or nobody is left to hear of it
 
     # ----------------------------------------------------------------------------------- reading
-    async def _read(self) -> None:
+    async def _read(self, lane: Lane) -> None:
         if isinstance(self._source, AsyncIterable):
             async for item in self._source:
-                self._send(item)
+                self._send(item, lane)
                 await self._wait_for_room()
         else:
             for item in self._source:
-                self._send(item)
-                if len(self._outstanding) >= self._window:
+                self._send(item, lane)
+                if self._full():
                     await self._wait_for_room()
 
-    def _send(self, item: T) -> None:
+    def _send(self, item: T, lane: Lane) -> None:
+        deduplicated = lane.deduplicated
         ticket = self._submit(item)
-        self._outstanding.add(ticket)
+        self._outstanding[ticket] = item if self._with_items else None
+        if lane.deduplicated != deduplicated:
+            self._joined.add(ticket)
         if self._ordered:
             self._offer(ticket)
         else:
@@ -106,7 +119,10 @@ class MappedSource(Generic[T, R]):
         self._ready.append(ticket)
         self._changed.set()
 
+    def _full(self) -> bool:
+        return self._window.full(len(self._outstanding), len(self._joined))
+
     async def _wait_for_room(self) -> None:
-        while len(self._outstanding) >= self._window:
+        while self._full():
             self._room.clear()
             await self._room.wait()

@@ -21,7 +21,8 @@ class Stream(AsyncIterator[C]):
     The iteration gives each chunk once, those that came before a failure before it. It ends when
     the item is finished, or raises what the item failed with: what the handler raised or gave in
     the item's place, BatchTimeoutError when its timeout passed before its end, CapacityError when
-    it was dropped or read too slowly, BatcherClosedError when closing gave it up.
+    it was dropped or read too slowly, BatcherClosedError when closing gave it up. It raises that
+    once: a stream that is read on has ended, as an async generator that has raised.
 
     One task at a time reads it. Cancelling a task that waits for a chunk gives the item up, as
     ``aclose()`` does, and as letting go of the stream does, from whatever thread.
@@ -31,7 +32,7 @@ class Stream(AsyncIterator[C]):
         self._channel = channel
         self._ticket = ticket
         self._name = name
-        self._closed = False
+        self._over = False  # its end was told, or nobody is left to hear of it
 
     async def __anext__(self) -> C:
         channel = self._channel
@@ -50,12 +51,14 @@ class Stream(AsyncIterator[C]):
         return chunk
 
     def _tell_end(self) -> None:
-        if self._ticket.cancelled() and not self._closed:
+        if self._over:
+            raise StopAsyncIteration
+        self._over = True
+        if self._ticket.cancelled():
             raise RuntimeError(
                 f"a stream of batcher {self._name!r} was given up when its reader was cancelled"
             )
-        if not self._closed:
-            self._ticket.result()
+        self._ticket.result()
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -63,7 +66,7 @@ class Stream(AsyncIterator[C]):
 
         The item leaves its batch at the next step.
         """
-        self._closed = True
+        self._over = True
         self._ticket.cancel()
         self._channel.chunks.clear()
 

@@ -8,12 +8,15 @@ import functools
 import inspect
 import pickle
 import pydoc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from microbatch import Batched, Batcher, Ticket, batched
 from microbatch.testing import run
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 calls: list[list[int]] = []
 
@@ -107,6 +110,87 @@ async def test_wrong_arguments_raise_where_the_call_is() -> None:
     with pytest.raises(TypeError, match=r"^double\(\) got an unexpected keyword argument 'texts'$"):
         double(texts=1)
     assert double.statistics().queued == 0
+
+
+@batched()
+async def pair(a: list[str], b: list[str]) -> list[str]:
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+class Model:
+    @batched()
+    async def embed(self, texts: list[str]) -> list[str]:
+        return texts
+
+    @batched(stream=True)
+    async def spell(self, texts: list[str]) -> AsyncIterator[list[str]]:
+        yield texts
+
+
+EMBED, SPELL = Model().embed, Model().spell
+
+
+@pytest.mark.parametrize(
+    ("call", "named", "instead"),
+    [
+        (lambda: double(1, timeout=3), "double() got … 'timeout'", "double.submit(numbers, tim"),
+        (
+            lambda: double(timeout=3),
+            "double() got … 'timeout'",
+            "double.submit(numbers, timeout=3)",
+        ),
+        (
+            lambda: double(1, weight=2),
+            "double() got … 'weight'",
+            "double.submit(numbers, weight=2)",
+        ),
+        (lambda: double(1, key="k"), "double() got … 'key'", "double.submit(numbers, key='k')"),
+        (lambda: double(1, priority=0), "double() got … 'priority'", "double.submit(numbers, pri"),
+        (lambda: pair("a", b="b", timeout=3), "pair() got … 'timeout'", "pair.submit((a, b), time"),
+        (
+            lambda: EMBED("a", timeout=3),
+            "embed() got … 'timeout'",
+            "embed.submit(texts, timeout=3)",
+        ),
+        (
+            lambda: Model.embed(Model(), "a", timeout=3),
+            "embed() got … 'timeout'",
+            "embed.submit(te",
+        ),
+        (
+            lambda: SPELL("a", timeout=3),
+            "spell() got … 'timeout'",
+            "spell.stream(texts, timeout=3)",
+        ),
+    ],
+)
+async def test_a_keyword_of_submit_in_a_call_points_to_submit(
+    call: Any, named: str, instead: str
+) -> None:
+    named = named.replace("…", "an unexpected keyword argument")
+    with pytest.raises(TypeError) as caught:
+        await call()
+    assert str(caught.value).startswith(
+        f"{named}: a call takes what the function takes, so write {instead}"
+    )
+
+
+async def test_a_parameter_that_is_named_as_one_of_submits_is_the_functions_own() -> None:
+    @batched()
+    async def wait(hosts: list[str], timeout: Any = 1) -> list[Any]:
+        return timeout
+
+    @batched()
+    async def by_place(timeout: list[int], /) -> list[int]:
+        return timeout
+
+    assert await wait("a", timeout=3) == 3
+    with pytest.raises(TypeError) as caught:
+        await by_place(timeout=3)
+    assert str(caught.value).startswith("by_place() got some positional-only arguments passed as")
+    with pytest.raises(TypeError) as caught:
+        await wait("a", timeout=3, texts=4)
+    assert str(caught.value) == "wait() got an unexpected keyword argument 'texts'"
 
 
 def test_without_a_loop_it_says_so() -> None:
@@ -217,13 +301,50 @@ def test_what_cannot_be_batched(given: Any, message: str) -> None:
         batched()(given)
 
 
-def test_without_parentheses() -> None:
-    with pytest.raises(TypeError) as caught:
+@batched
+async def bare(numbers: list[int]) -> list[int]:
+    """Double each number."""
+    return [number * 2 for number in numbers]
 
-        @batched
-        async def embed(texts: list[str]) -> list[str]: ...
 
-    assert str(caught.value) == "batched needs parentheses: write @batched() above 'embed'"
+class Bare:
+    @batched
+    async def double(self, numbers: list[int]) -> list[int]:
+        return [number * 2 for number in numbers]
+
+    @classmethod
+    @batched
+    async def of_class(cls, names: list[str]) -> list[str]:
+        return [f"{cls.__name__}.{name}" for name in names]
+
+
+async def test_without_parentheses() -> None:
+    assert isinstance(bare, Batched)
+    assert bare.__doc__ == "Double each number."
+    assert bare.options == batched()(bare.__wrapped__).options
+    assert await asyncio.gather(bare(1), bare(2)) == [2, 4]
+    assert await asyncio.gather(Bare().double(1), Bare.of_class("x")) == [2, "Bare.x"]
+
+
+async def test_what_is_there_already_is_decorated_with_options() -> None:
+    small = batched(bare.__wrapped__, max_batch_size=1, name="small")
+    assert (small.name, small.options.max_batch_size) == ("small", 1)
+    assert await small(2) == 4
+
+    async def spell(words: list[str]) -> AsyncIterator[list[str]]:
+        yield [word[0] for word in words]
+
+    stream: Any = batched(spell, stream=True)  # type: ignore[call-overload]
+    assert [letter async for letter in stream("abc")] == ["a"]
+
+
+def test_without_parentheses_it_has_to_be_a_function() -> None:
+    with pytest.raises(TypeError, match=r"^handler must be callable, got 64$"):
+        batched(64)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"^'bare' is batched already$"):
+        batched(bare)
+    with pytest.raises(ValueError, match=r"^max_batch_size must be >= 1, got 0$"):
+        batched(bare.__wrapped__, max_batch_size=0)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,12 @@ def test_a_method_on_its_class_has_no_batcher(use: str) -> None:
 
 async def test_nor_can_it_be_closed_or_counted() -> None:
     message = r"^'Scale.apply' is a method: use it through an instance"
-    for use in (Scale.apply, Scale.apply.statistics, Scale.apply.flush):
+    for use in (
+        Scale.apply,
+        Scale.apply.statistics,
+        Scale.apply.flush,
+        lambda: Scale.apply.closed,
+    ):
         with pytest.raises(TypeError, match=message):
             use()
     for wait in (Scale.apply.drain, Scale.apply.aclose):
@@ -272,35 +277,6 @@ async def test_odd_instances() -> None:
             raise AssertionError("nor ask whether they are true")
 
     assert await asyncio.gather(Odd(1).apply(1), Odd(2).apply(1)) == [1, 2]
-
-
-async def test_slots() -> None:
-    class Slotted:
-        __slots__ = ("__weakref__", "factor")
-
-        def __init__(self, factor: int) -> None:
-            self.factor = factor
-
-        @batched()
-        async def apply(self, numbers: list[int]) -> list[int]:
-            return [number * self.factor for number in numbers]
-
-    assert await Slotted(2).apply(4) == 8
-
-
-def test_slots_without_weakref() -> None:
-    class Slotted:
-        __slots__ = ()
-
-        @batched()
-        async def apply(self, numbers: list[int]) -> list[int]: ...
-
-    with pytest.raises(TypeError) as caught:
-        Slotted().apply  # noqa: B018
-    assert str(caught.value) == (
-        f"'Slotted.apply' needs instances that can be weakly referenced: add '__weakref__' to the "
-        f"__slots__ of {Slotted.__qualname__}"
-    )
 
 
 async def test_copies_and_pickles_of_instances() -> None:

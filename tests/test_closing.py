@@ -121,6 +121,19 @@ async def test_aclose_answers_that_nothing_was_given_up() -> None:
     assert [each.result() for each in tickets] == list(range(5))
 
 
+async def test_a_batcher_is_closed_once_closing_has_begun() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0))
+    ticket = batcher.submit(1)
+    assert not batcher.closed
+    closing = asyncio.create_task(batcher.aclose())
+    await turns()
+    assert batcher.closed
+    assert not ticket.done()
+    await closing
+    assert batcher.closed
+    assert await ticket == 1
+
+
 async def test_aclose_within_its_timeout_gives_nothing_up() -> None:
     batcher: Batcher[int, int] = Batcher(RecordingHandler(delay=1.0))
     ticket = batcher.submit(1)

@@ -359,7 +359,7 @@ async def test_submitting_after_aclose_raises_batcher_closed_error() -> None:
     await batcher.aclose()
     for submit in (batcher.submit, batcher.submit_nowait, batcher.submit_many):
         with pytest.raises(BatcherClosedError, match=r"^batcher 'recording' is closed$"):
-            submit("a")
+            submit(["a"])
 
 
 async def test_aclose_returns_when_the_handler_has_drained() -> None:
@@ -411,7 +411,7 @@ def test_a_loop_that_closes_with_items_pending_gives_a_resource_warning_with_the
 
     async def leave() -> None:
         batcher.submit("a")
-        batcher.submit_many("bc")
+        batcher.submit_many([*"bc"])
         await turns()
 
     message = (

@@ -151,7 +151,7 @@ async def test_a_bad_timeout_of_one_item_is_named(
 ) -> None:
     batcher: Batcher[Any, Any] = Batcher(RecordingHandler())
     with pytest.raises(error) as caught:
-        getattr(batcher, method)("item", timeout=timeout)
+        getattr(batcher, method)(["item"], timeout=timeout)
     assert str(caught.value) == message
     assert batcher.statistics().submitted == 0
 

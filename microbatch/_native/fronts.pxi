@@ -81,9 +81,12 @@ cdef class Front:
 
         It settles when all have. Where items fail, it raises the exception of the first of them
         by place, or with ``return_exceptions`` has each exception in its place. The items may be
-        handled in several batches. For the rest it is as submit().
+        handled in several batches. Raises TypeError for what is one item, or has no order, or is a
+        table: text, bytes, a mapping, a set, a data frame. For the rest it is as submit().
         """
         cdef Lane lane = self.router.here()
+        if type(items) is not list:
+            refuse_one("items", items, "submit_many")
         cdef list every = list(items)
         if self.width > 1:
             for item in every:
@@ -112,8 +115,9 @@ cdef class CallableFront(Front):
     """Be a front that is called as its function would be, and is bound to instances as a method.
 
     A subclass has ``bind_to(instance, owner)``, which gives the front of an instance and may keep
-    it in ``bound``, by the instance's ``id()``; and ``call_unbound(args, kwargs)``, for what is
-    not callable as it stands.
+    it in ``bound``, by the instance's ``id()``; ``call_unbound(args, kwargs)``, for what is not
+    callable as it stands; and ``refused(kwargs, error)``, which gives the error of a call with
+    wrong arguments.
     """
 
     cdef Py_ssize_t arity             # how many arguments are the item; 0: only a method, unbound
@@ -155,8 +159,15 @@ cdef object call_front(PyObject *self, PyObject *arguments, PyObject *keywords):
         return front.call_unbound(args, {} if keywords == NULL else <object> keywords)
     if keywords != NULL or len(args) != front.arity:
         kwargs = {} if keywords == NULL else <object> keywords
-        return front.router.here().push(front.bind(*args, **kwargs), UNSET, True)
+        return front.router.here().push(bind_call(front, args, kwargs), UNSET, True)
     return front.router.here().push(args[0] if front.arity == 1 else args, UNSET, True)
+
+
+cdef inline object bind_call(CallableFront front, tuple args, dict kwargs):
+    try:
+        return front.bind(*args, **kwargs)
+    except TypeError as error:
+        raise front.refused(kwargs, error) from None
 
 
 set_call(CallableFront, call_front)

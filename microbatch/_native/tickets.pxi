@@ -14,8 +14,9 @@ cdef class Ticket:
     cdef object value             # the result, the exception, or the message of a cancellation
     cdef object callback          # the first callback, and its context
     cdef object context
-    cdef object captured          # the context of the submission, where the lane captures it;
-                                  # of a failed ticket the traceback that its exception came with
+    # The context of the submission, where the lane captures it; of a failed ticket the traceback
+    # that its exception came with.
+    cdef object captured
     cdef list more                # further (callback, context) pairs
     cdef size_t place             # where its slot is: in the queue, or in the flight
     cdef readonly double deadline

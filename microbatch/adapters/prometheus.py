@@ -49,8 +49,8 @@ class BatcherCollector(Batchers):
         start_http_server(8000)
 
     It registers itself with ``registry``: prometheus_client's own unless another is given, and
-    None is no registry. A registry takes one collector, so ``add`` further batchers to it. The
-    label ``batcher`` is the batcher's name.
+    None is no registry. A registry takes one collector, so ``add`` further batchers to it;
+    ValueError is raised for a second one. The label ``batcher`` is the batcher's name.
     """
 
     def __init__(self, *batchers: Counted, registry: CollectorRegistry | None = REGISTRY) -> None:
@@ -58,7 +58,17 @@ class BatcherCollector(Batchers):
         for batcher in batchers:
             self.add(batcher)
         if registry is not None:
+            self._register_with(registry)
+
+    def _register_with(self, registry: CollectorRegistry) -> None:
+        try:
             registry.register(self)
+        except ValueError as error:
+            raise ValueError(
+                "registry must have no other BatcherCollector, as one shows any number of "
+                "batchers: add them to that one, as in collector.add(batcher), "
+                f"got {registry!r}"
+            ) from error
 
     def describe(self) -> Iterator[Metric]:
         """Name the metrics, for the registry."""

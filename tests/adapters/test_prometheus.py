@@ -8,7 +8,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, generate_latest, start_http_server
 from prometheus_client.parser import text_string_to_metric_families
 
 from microbatch import Batcher
@@ -179,9 +179,19 @@ def test_a_removed_batcher_is_gone(registry: CollectorRegistry, url: str) -> Non
 
 
 def test_a_registry_takes_one_collector(registry: CollectorRegistry) -> None:
-    collector = BatcherCollector(registry=registry)
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
-        BatcherCollector(registry=registry)
+    collector = BatcherCollector(Batcher(RecordingHandler(), name="first"), registry=registry)
+    before = generate_latest(registry)
+    second = Batcher[int, int](RecordingHandler(), name="second")
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        BatcherCollector(second, registry=registry)
+    assert str(caught.value) == (
+        "registry must have no other BatcherCollector, as one shows any number of batchers: "
+        f"add them to that one, as in collector.add(batcher), got {registry!r}"
+    )
+    assert "Duplicated timeseries" in str(caught.value.__cause__)
+    assert generate_latest(registry) == before
+    collector.add(second)
+    assert b'batcher="second"' in generate_latest(registry)
     registry.unregister(collector)
     BatcherCollector(registry=registry)
 

@@ -128,7 +128,7 @@ async def test_exceptions_that_are_results_do_not_make_a_failed_batch() -> None:
 
 async def test_a_ticket_of_many_items_gets_each_of_them() -> None:
     batcher = halving(poisoned("c"))
-    assert kinds_of(await batcher.submit_many("abcde", return_exceptions=True)) == [
+    assert kinds_of(await batcher.submit_many([*"abcde"], return_exceptions=True)) == [
         *"ab",
         Trouble,
         *"de",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -103,6 +104,29 @@ def test_after_the_timeout_the_rest_is_given_up_and_the_handler_cancelled(
     assert batcher.close(timeout=0) == 3
     assert held.cancelled.is_set()
     assert [type(each.exception(0)) for each in (one, many)] == [BatcherClosedError] * 2
+
+
+def test_it_is_closed_once_closing_has_begun(held: Held) -> None:
+    batcher = BlockingBatcher(held)
+    assert not batcher.closed
+    future = batcher.submit(1)
+    assert held.entered.wait(10)
+    closing = threading.Thread(target=batcher.close)
+    closing.start()
+    while not batcher.closed:
+        time.sleep(0)
+    assert not future.done()
+    held.leave.set()
+    closing.join()
+    assert future.result() == 2
+    assert batcher.closed
+
+
+def test_it_is_closed_where_its_batcher_is() -> None:
+    given = Batcher(double)
+    batcher = BlockingBatcher(given)
+    asyncio.run(given.aclose())
+    assert batcher.closed
 
 
 def test_closing_does_not_close_a_batcher_that_was_given() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher, readahead
+from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher, readahead, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,6 +149,115 @@ def test_map_waits_at_capacity_whatever_others_do(overflow: Any, held: Held) -> 
         assert list(batcher.map(range(5))) == [0, 2, 4, 6, 8]
         assert other.result(10) == 200
         assert batcher.statistics().rejected == 0
+
+
+# ---------------------------------------------------------------------------------------- repeated
+class HeldDistinct:
+    """A handler that counts the distinct items of its calls, and waits to be let go on."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.leave = threading.Event()
+
+    def __call__(self, items: list[int]) -> list[int]:
+        assert len(set(items)) == len(items)
+        self.sizes.append(len(items))
+        assert self.leave.wait(10)
+        return items
+
+
+@pytest.mark.parametrize("ordering", ["ordered", "unordered"])
+def test_with_dedupe_a_source_is_read_ahead_by_distinct_items(
+    ordering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    handler = HeldDistinct()
+    numbers = [number for number in range(64) for _ in range(5)]
+    read: list[int] = []
+
+    def source() -> Iterator[int]:
+        for number in numbers:
+            if len(read) > 8 * 5:  # a batch is with the handler, and the next one is queued
+                handler.leave.set()
+            read.append(number)
+            yield number
+
+    with BlockingBatcher(handler, max_batch_size=8, dedupe=lambda number: number) as batcher:
+        assert sorted(batcher.map(source(), ordering=ordering)) == numbers
+        assert batcher.statistics().deduplicated >= 64 * 4 - len(handler.sizes)
+    assert sum(handler.sizes) <= 64 + len(handler.sizes)
+
+
+@pytest.mark.parametrize("ordering", ["ordered", "unordered"])
+@pytest.mark.parametrize(("capacity", "most"), [(20, 20), (None, 100)])
+def test_a_source_that_repeats_one_item_for_ever_is_read_within_a_bound(
+    capacity: int | None, most: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(window, "MOST_WITHOUT_CAPACITY", 100)
+    read = itertools.count(1)
+
+    def source() -> Iterator[int]:
+        for number in read:
+            assert number <= given + most + 1
+            yield 7
+
+    given = 0
+    with BlockingBatcher(tenfold, max_batch_size=4, capacity=capacity, dedupe=str) as batcher:
+        results = batcher.map(source(), ordering=ordering)
+        for given in range(2 * most):  # noqa: B007 (the source looks at it)
+            assert next(results) == 70
+        results.close()  # type: ignore[attr-defined]
+
+
+def test_with_dedupe_a_batcher_that_closes_under_a_map_finishes_what_it_had() -> None:
+    got = []
+
+    def close_after_the_first() -> None:
+        for each in batcher.map(itertools.count()):
+            got.append(each)
+            batcher.close()
+
+    with (
+        BlockingBatcher(tenfold, max_batch_size=2, dedupe=lambda number: number) as batcher,
+        pytest.raises(BatcherClosedError),
+    ):
+        close_after_the_first()
+    assert got == list(range(0, 10 * len(got), 10))
+    assert len(got) >= 1
+
+
+# --------------------------------------------------------------------------------------- with items
+def test_each_result_comes_with_its_item_in_the_order_of_the_source() -> None:
+    with BlockingBatcher(tenfold, max_batch_size=4) as batcher:
+        got = list(batcher.map(range(100), with_items=True))
+    assert got == [(number, 10 * number) for number in range(100)]
+
+
+def test_each_result_comes_with_its_item_as_it_is_ready() -> None:
+    leave = threading.Event()
+
+    def handler(items: list[int]) -> list[int]:
+        if items == [0]:
+            assert leave.wait(10)
+        return [10 * item for item in items]
+
+    with BlockingBatcher(handler, max_batch_size=1, max_concurrent_batches=2) as batcher:
+        results = batcher.map(range(3), ordering="unordered", with_items=True)
+        assert [next(results), next(results)] == [(1, 10), (2, 20)]
+        leave.set()
+        assert list(results) == [(0, 0)]
+
+
+@pytest.mark.parametrize("ordering", ["ordered", "unordered"])
+def test_each_exception_comes_with_its_item(ordering: Any) -> None:
+    with BlockingBatcher(fail_on_three) as batcher:
+        got = list(
+            batcher.map(range(5), ordering=ordering, return_exceptions=True, with_items=True)
+        )
+    assert [item for item, _ in got] == [0, 1, 2, 3, 4]
+    assert [outcome for item, outcome in got if item != 3] == [0, 1, 2, 4]
+    assert repr(got[3][1]) == "ValueError(3)"
 
 
 # ----------------------------------------------------------------------------------------- failures

@@ -12,7 +12,7 @@ MakeWorld = Callable[..., World]
 
 
 def test_many_has_all_results_in_order(world: World) -> None:
-    many = world.front.submit_many("abcd")
+    many = world.front.submit_many([*"abcd"])
     first, second = world.take(3), world.take()
     second.resolve((4,), own)
     assert not many.done()
@@ -22,7 +22,7 @@ def test_many_has_all_results_in_order(world: World) -> None:
 
 
 def test_many_raises_the_first_failure_by_place(world: World) -> None:
-    many = world.front.submit_many("abcd")
+    many = world.front.submit_many([*"abcd"])
     first, second = world.take(2), world.take()
     second.resolve((ValueError("third"), ValueError("fourth")), own)
     assert not many.done()
@@ -51,7 +51,7 @@ def test_many_of_nothing_is_done_at_once(world: World, return_exceptions: bool) 
 
 def test_cancelling_many_gives_up_all_that_is_left(world: World) -> None:
     world.submit("x")
-    many = world.front.submit_many("abcdef")
+    many = world.front.submit_many([*"abcdef"])
     world.submit("y")
     first, second = world.take(3), world.take(2)
     first.resolve((0, 1, 2), own)
@@ -66,7 +66,7 @@ def test_cancelling_many_gives_up_all_that_is_left(world: World) -> None:
 
 
 def test_many_can_be_partly_late(world: World) -> None:
-    many = world.front.submit_many("abcd", timeout=1.0, return_exceptions=True)
+    many = world.front.submit_many([*"abcd"], timeout=1.0, return_exceptions=True)
     world.take(1).resolve(("A",), own)
     flight = world.take(1)
     world.advance(1)
@@ -80,7 +80,7 @@ def test_many_can_be_partly_late(world: World) -> None:
 
 def test_many_without_a_timeout_of_its_own_can_be_late_too(make_world: MakeWorld) -> None:
     world = make_world(timeout=1.0)
-    many = world.front.submit_many("abc")
+    many = world.front.submit_many([*"abc"])
     flight = world.take(2)
     world.advance(1)
     queued, in_flight, hit = world.lane.take_late()

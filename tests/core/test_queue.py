@@ -34,7 +34,7 @@ def test_items_are_taken_in_the_order_of_submission(world: World) -> None:
 
 def test_items_of_many_are_taken_in_order_with_the_others(world: World) -> None:
     world.submit("a")
-    world.front.submit_many("bcd")
+    world.front.submit_many([*"bcd"])
     world.submit("e")
     assert world.take(3).items == ["a", "b", "c"]
     assert world.take(3).items == ["d", "e"]
@@ -241,11 +241,11 @@ def test_reject_takes_many_wholly_or_not_at_all(make_world: MakeWorld) -> None:
     world = make_world(capacity=3, overflow="reject")
     world.submit("a")
     with pytest.raises(CapacityError) as caught:
-        world.front.submit_many("bcd")
+        world.front.submit_many([*"bcd"])
     assert str(caught.value) == (
         "batcher 'embed' has no room for 3 more: capacity is 3, 1 items are unsettled"
     )
-    world.front.submit_many("bc")
+    world.front.submit_many([*"bc"])
     assert world.take().items == ["a", "b", "c"]
     assert world.counters() == {"submitted": 3, "rejected": 3}
 
@@ -281,7 +281,7 @@ def test_drop_oldest_spares_what_is_in_flight(make_world: MakeWorld) -> None:
 def test_drop_oldest_makes_room_for_many(make_world: MakeWorld) -> None:
     world = make_world(capacity=3, overflow="drop_oldest")
     world.submit(*"abc")
-    world.front.submit_many("de")
+    world.front.submit_many([*"de"])
     assert world.take().items == ["c", "d", "e"]
 
 
@@ -293,7 +293,7 @@ def test_what_is_dropped_may_cancel_what_is_dropped_with_it(make_world: MakeWorl
     world = make_world(capacity=2, overflow="drop_oldest")
     (a,) = world.submit(Cancelling())
     (b,) = world.submit("b")
-    world.front.submit_many("cd")
+    world.front.submit_many([*"cd"])
     assert isinstance(a.exception(), CapacityError)
     assert b.cancelled()
     assert world.counters() == {"submitted": 4, "dropped": 1, "cancelled": 1}
@@ -303,13 +303,13 @@ def test_drop_oldest_refuses_more_than_it_could_ever_hold(make_world: MakeWorld)
     world = make_world(capacity=2, overflow="drop_oldest")
     (a,) = world.submit("a")
     with pytest.raises(CapacityError, match="no room for 3 more: capacity is 2, 1 items"):
-        world.front.submit_many("bcd")
+        world.front.submit_many([*"bcd"])
     assert not a.done()
 
 
 def test_drop_oldest_fails_one_item_of_many(make_world: MakeWorld) -> None:
     world = make_world(capacity=2, overflow="drop_oldest")
-    many = world.front.submit_many("ab", return_exceptions=True)
+    many = world.front.submit_many([*"ab"], return_exceptions=True)
     world.submit("c")
     world.handle()
     dropped, second = many.result()
@@ -329,7 +329,7 @@ def test_a_closed_lane_refuses(make_world: MakeWorld, world: World) -> None:
                 submit("b")
             assert str(caught.value) == "batcher 'embed' is closed"
         with pytest.raises(BatcherClosedError):
-            world.front.submit_many("cd")
+            world.front.submit_many([*"cd"])
         with pytest.raises(BatcherClosedError):
             world.front.submit_many([])
         world.handle()
@@ -340,7 +340,7 @@ def test_a_closed_lane_refuses(make_world: MakeWorld, world: World) -> None:
 def test_take_all_takes_what_is_queued_and_in_flight(make_world: MakeWorld) -> None:
     world = make_world(capacity=3)
     tickets = world.submit(*"abcde")
-    many = world.front.submit_many("fg")
+    many = world.front.submit_many([*"fg"])
     flight = world.take(2)
     every = world.lane.take_all()
     assert sorted(every.items) == list("abcdefg")

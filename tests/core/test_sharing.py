@@ -190,10 +190,10 @@ def test_the_oldest_items_are_dropped_until_there_is_room(sharing: Callable[...,
     assert [ticket.done() for ticket in old] == [True, True, False, False]
     assert (world.lane.dropped, world.lane.unsettled) == (2, 4)
     with pytest.raises(CapacityError):
-        world.front.submit_many("fghij")
-    newest = world.front.submit_many("fghi")
+        world.front.submit_many([*"fghij"])
+    newest = world.front.submit_many([*"fghi"])
     assert (world.lane.dropped, new.done(), newest.done()) == (6, True, False)
-    world.front.submit_many("kl")  # its own two are as good as any
+    world.front.submit_many([*"kl"])  # its own two are as good as any
     assert (world.lane.dropped, newest.done()) == (8, False)
     assert world.lane.next_group(0.0, anyway=True).queued == 4
 
@@ -262,7 +262,7 @@ def test_a_dropped_item_that_is_taken_with_all_others(sharing: Callable[..., Wor
 
     world.front.submit(Closing())
     world.submit("b1", "b2")
-    world.front.submit_many("cde")
+    world.front.submit_many([*"cde"])
     lane = world.lane
     assert lane.submitted == lane.unsettled + lane.dropped + lane.failed == 6
 

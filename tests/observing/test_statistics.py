@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from microbatch import Batcher, BatcherStatistics, Distribution
 from microbatch._core import Histogram
 from microbatch.lanes import distribution_of
+from microbatch.statistics import duration
 from microbatch.testing import RecordingHandler
 
 VALUES = st.lists(st.floats(2.0**-30, 2.0**34, exclude_min=True), min_size=1, max_size=60)
@@ -139,6 +140,74 @@ def test_statistics_of_two_batchers_add_up() -> None:
     assert (both.submitted, both.completed, both.queued) == (5, 1, 3)
     assert both.batches == {"size": 3, "flush": 1}
     assert both.calls == 4
+
+
+# ---------------------------------------------------------------------------------- to be looked at
+async def used() -> BatcherStatistics:
+    batcher = Batcher(
+        RecordingHandler(
+            lambda items: [ValueError() if item == 5 else item for item in items], delay=0.5
+        ),
+        max_batch_size=4,
+        max_latency=2.0,
+    )
+    await asyncio.gather(*(batcher.submit(item) for item in range(6)), return_exceptions=True)
+    return batcher.statistics()
+
+
+async def test_statistics_are_shown_on_a_line() -> None:
+    assert repr(await used()) == (
+        "<BatcherStatistics: submitted 6, completed 5, failed 1, batches 2 (size 1, latency 1), "
+        "mean batch size 3, queue wait p50 0 s, p99 2 s, handler time p50 500 ms, p99 500 ms>"
+    )
+
+
+async def test_statistics_are_a_table_in_a_notebook() -> None:
+    table = (await used())._repr_html_()
+    assert table.startswith(
+        "<table><caption>BatcherStatistics</caption><tr><th>submitted</th><td>6</td></tr>"
+    )
+    assert "<tr><th>batches</th><td>2 (size 1, latency 1)</td></tr>" in table
+    assert table.endswith("<td>p50 500 ms, p99 500 ms</td></tr></table>")
+
+
+def test_whatever_is_shown_in_html_is_escaped() -> None:
+    odd = BatcherStatistics(batched=1, batches={"<b>&": 1})
+    assert "<td>1 (&lt;b&gt;&amp; 1)</td>" in odd._repr_html_()
+
+
+def test_statistics_of_nothing_are_shown() -> None:
+    assert repr(BatcherStatistics()) == "<BatcherStatistics: submitted 0>"
+    assert repr(BatcherStatistics(rejected=2)) == "<BatcherStatistics: rejected 2>"
+    assert repr(Distribution()) == "<Distribution: values 0>"
+
+
+def test_a_distribution_is_shown_on_a_line_or_as_a_table() -> None:
+    known = distribution([0.25, 0.5, 1.0, 123.456])
+    assert repr(known) == (
+        "<Distribution: values 4, mean 31.3, p50 0.5, p99 123, min 0.25, max 123>"
+    )
+    assert known._repr_html_().startswith(
+        "<table><caption>Distribution</caption><tr><th>values</th><td>4</td></tr><tr><th>mean</th>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0.0, "0 s"),
+        (2.0**-30, "0 s"),
+        (2e-9, "0.002 µs"),
+        (2e-6, "2 µs"),
+        (9.996e-4, "1 ms"),
+        (0.01234, "12.3 ms"),
+        (0.9996, "1 s"),
+        (12.345, "12.3 s"),
+        (5000.0, "5000 s"),
+    ],
+)
+def test_times_are_shown_to_three_digits(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
 
 
 def test_statistics_never_change() -> None:

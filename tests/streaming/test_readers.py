@@ -114,6 +114,8 @@ async def test_a_stream_whose_reader_was_cancelled_says_so_to_the_next() -> None
     assert str(caught.value) == (
         "a stream of batcher 'countdown' was given up when its reader was cancelled"
     )
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
     await batcher.drain()
 
 

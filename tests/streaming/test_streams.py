@@ -138,14 +138,17 @@ async def test_a_handler_that_fails_gives_each_reader_its_chunks_and_then_its_ow
     assert batcher.statistics().failed == 2
 
 
-async def test_a_failure_is_raised_again_by_whoever_reads_on() -> None:
+async def test_a_failure_is_raised_once_and_whoever_reads_on_is_at_the_end() -> None:
     async def handler(items: list[Any]) -> AsyncIterator[list[Any]]:
         yield [KeyError("x")]
 
     stream = streaming(handler).stream("a")
+    with pytest.raises(KeyError):
+        await anext(stream)
     for _ in range(2):
-        with pytest.raises(KeyError):
+        with pytest.raises(StopAsyncIteration):
             await anext(stream)
+    assert [chunk async for chunk in stream] == []
 
 
 async def test_an_exception_in_a_place_is_raised_to_that_reader_alone() -> None:

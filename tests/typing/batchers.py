@@ -121,12 +121,17 @@ async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
 
     assert_type(batcher.submit_many(["x"]), Ticket[list[int]])
     assert_type(await batcher.submit_many(("x",), return_exceptions=False), list[int])
-    many = batcher.submit_many({"x"}, return_exceptions=True)
+    many = batcher.submit_many(("x",), return_exceptions=True)
     assert_type(await many, list[int | Exception])
     assert_type(await batcher.submit_many([], return_exceptions=exceptions), list[int | Exception])
 
     assert_type(batcher.map(["x"]), AsyncIterator[int])
     assert_type(batcher.map(["x"], ordering="unordered"), AsyncIterator[int])
+    assert_type(batcher.map(["x"], with_items=True), AsyncIterator[tuple[str, int]])
+    assert_type(
+        batcher.map(batcher_source(), return_exceptions=True, with_items=True),
+        AsyncIterator[tuple[str, int | Exception]],
+    )
     every = batcher.map(batcher_source(), return_exceptions=True)
     assert_type(every, AsyncIterator[int | Exception])
 
@@ -145,6 +150,7 @@ async def use(batcher: Batcher[str, int], exceptions: bool) -> None:
 
     batcher.submit(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     batcher.submit_many([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    batcher.map([1], with_items=True)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     batcher.map([1])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
 
 

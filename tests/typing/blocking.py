@@ -64,6 +64,11 @@ def use(batcher: BlockingBatcher[str, int], exceptions: bool) -> None:
     )
     assert_type(batcher.map(["x"]), Iterator[int])
     assert_type(batcher.map(["x"], return_exceptions=True), Iterator[int | Exception])
+    assert_type(batcher.map(["x"], with_items=True), Iterator[tuple[str, int]])
+    assert_type(
+        batcher.map(["x"], return_exceptions=exceptions, with_items=True),
+        Iterator[tuple[str, int | Exception]],
+    )
     with batcher as entered:
         assert_type(entered, BlockingBatcher[str, int])
     assert_type(batcher.close(timeout=1.0), int)

@@ -178,6 +178,8 @@ async def use() -> None:
     assert_type(await a_list.submit_many(["x"]), list[int])
     assert_type(await a_list.submit_many(["x"], return_exceptions=True), list[int | Exception])
     assert_type([number async for number in a_list.map(["x"])], list[int])
+    pairs = [pair async for pair in a_list.map(["x"], with_items=True)]
+    assert_type(pairs, list[tuple[str, int]])
     assert_type(await two.submit(("x", 1)), float)
     assert_type(await two.submit_many([("x", 1)]), list[float])
     async with a_list as entered:
@@ -213,6 +215,8 @@ batched()(without_parameters)  # type: ignore[arg-type]  # pyright: ignore[repor
 batched()(of_one_item)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 batched()(of_one_result)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 batched()(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
-batched(handler)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+batched(of_one_item)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+batched(handler, max_batch=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 batched(max_size=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 batched(overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]

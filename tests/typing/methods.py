@@ -2,11 +2,11 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, assert_type
+from collections.abc import Awaitable, Sequence
+from typing import Any, Protocol, assert_type
 
 from microbatch import Batched, BatchedCall, batched
-from microbatch.decorator import BatchedMethod
+from microbatch.decorator import UnboundBatchedMethod
 
 ONE: Any = 1
 
@@ -92,7 +92,7 @@ assert_type(model.second_optional("x"), BatchedCall[float])
 assert_type(model.second_optional("x", 1), BatchedCall[float])
 assert_type(model.perhaps, Batched[[str], str, int | None])
 assert_type(model.by_keyword("x", sizes=1), BatchedCall[float])
-assert_type(Model.embed, BatchedMethod[[str], str, int])
+assert_type(Model.embed, UnboundBatchedMethod[[str], str, int])
 assert_type(Model.embed(model, "x"), BatchedCall[int])
 
 assert_type(Model.above_class, Batched[[str], str, int])
@@ -225,3 +225,42 @@ concrete: Abstract = Concrete()
 assert_type(concrete.above("x"), BatchedCall[int])
 assert_type(concrete.below, Batched[[str], str, int])
 assert_type(concrete.of_class("x"), BatchedCall[int])
+
+
+# -------------------------------------------------------------------------------------- protocols
+class Embedder(Protocol):
+    def embed(self, text: str, /) -> Awaitable[int]: ...
+
+
+class Pairing(Protocol):
+    def two(self, text: str, size: int, /) -> Awaitable[float]: ...
+
+
+class Bytes(Protocol):
+    def embed(self, text: bytes, /) -> Awaitable[int]: ...
+
+
+class OfClass(Protocol):
+    @classmethod
+    def above_class(cls, text: str, /) -> Awaitable[int]: ...
+
+
+class OfNone(Protocol):
+    @staticmethod
+    def above_static(text: str, /) -> Awaitable[int]: ...
+
+
+embedder: Embedder = Model()
+pairing: Pairing = Model()
+same: Embedder = Same()
+of_class: OfClass = Model()
+of_none: OfNone = Model()
+
+
+def through_a_protocol(embedder: Embedder) -> None:
+    assert_type(embedder.embed("x"), Awaitable[int])
+
+
+through_a_protocol(Model())
+through_a_protocol(object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+of_bytes: Bytes = Model()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]

@@ -5,7 +5,7 @@ from typing import assert_type
 
 from microbatch import END, Batched, BatchedCall, BatchedStream, Batcher, Stream, batched
 from microbatch.channel import End
-from microbatch.decorator import BatchedStreamMethod
+from microbatch.streamdecorator import UnboundBatchedStreamMethod
 
 
 # --------------------------------------------------------------------------------- partial answers
@@ -114,7 +114,7 @@ assert_type(generate_two("x", 1), Stream[int])
 assert_type(generate_two.stream(("x", 1)), Stream[int])
 
 model = Model()
-assert_type(Model.tokens, BatchedStreamMethod[[str], str, int])
+assert_type(Model.tokens, UnboundBatchedStreamMethod[[str], str, int])
 assert_type(Model.tokens(model, "x"), Stream[int])
 assert_type(model.tokens, BatchedStream[[str], str, int])
 assert_type(model.tokens("x"), Stream[int])

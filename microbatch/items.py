@@ -1,0 +1,62 @@
+"""Tell several items from one that only looks like several."""
+
+from collections.abc import Mapping
+from reprlib import repr as short
+
+__all__ = ["refuse_one"]
+
+SINGLE: tuple[tuple[tuple[type, ...], str, str], ...] = (
+    ((str,), "character", ""),
+    ((bytes, bytearray), "byte", ""),
+    ((Mapping,), "value", ".values()"),
+)
+"""What is one item, what it would be taken apart into, and how to get these."""
+UNORDERED: tuple[type, ...] = (set, frozenset)
+TABLES = {
+    "pandas": ("DataFrame",),
+    "polars": ("DataFrame", "LazyFrame"),
+    "pyarrow": ("Table", "RecordBatch"),
+}
+"""The classes of tables, by the library that has them; none of these is imported."""
+
+
+def refuse_one(name: str, given: object, use: str) -> None:
+    """Raise TypeError where iterating would give what are surely not the items.
+
+    Refused are text and bytes, mappings, sets, which have no order for the results to be in, and
+    tables, which iterate over their columns. ``use`` is the call, for the advice.
+    """
+    for kinds, part, parts in SINGLE:
+        if isinstance(given, kinds):
+            raise TypeError(
+                f"{name} must be several items, and a {type(given).__qualname__} is one, "
+                f"got {short(given)}: submit() takes it; for each {part} {use}(list({name}{parts}))"
+            )
+    if isinstance(given, UNORDERED):
+        raise TypeError(
+            f"{name} must have an order, which the results are in, and a set has none, "
+            f"got {short(given)}: {use}(list({name})) gives it one"
+        )
+    if table := type_of_table(given):
+        raise TypeError(
+            f"{name} must be several items, and iterating over a table gives its columns, "
+            f"got a {table}: for each row {use}({name}{rows_of_table(given)})"
+        )
+
+
+def type_of_table(given: object) -> str | None:
+    """Name the type of a data frame or table; None for what is none."""
+    for kind in type(given).__mro__:
+        library = kind.__module__.partition(".")[0]
+        if kind.__name__ in TABLES.get(library, ()):
+            return f"{library} {kind.__name__}"
+    return None
+
+
+def rows_of_table(given: object) -> str:
+    """Say how to get the rows of a table as a list."""
+    if hasattr(given, "to_pylist"):
+        return ".to_pylist()"
+    if hasattr(given, "collect"):
+        return ".collect().to_dicts()"
+    return ".to_dicts()" if hasattr(given, "to_dicts") else ".to_dict('records')"
