@@ -235,7 +235,7 @@ def test_what_is_refused_leaves_no_group(make_world: Callable[..., World], how: 
     world.lane.group(key=key, dedupe=lambda item: item)
     world.submit("one")
     with pytest.raises(type(world.lane.dropped_error(None)), match="has no room"):
-        getattr(world.front, how)("ab")
+        getattr(world.front, how)(["a", "b"] if how == "submit_many" else "ab")
     world.lane.take_all().fail(lambda ticket: OSError())
     gc.collect()
     assert [each() for each in kept] == [None] * len(kept)

@@ -159,7 +159,7 @@ def test_items_that_wait_for_admission_can_be_late(make_world: MakeWorld) -> Non
 def test_a_timeout_must_be_positive(world: World, timeout: float) -> None:
     for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
         with pytest.raises(ValueError, match=r"timeout must be > 0, got ") as caught:
-            submit("a", timeout=timeout)
+            submit(["a"], timeout=timeout)
         assert str(caught.value).endswith(repr(timeout))
     assert world.counters() == {}
 
@@ -168,7 +168,7 @@ def test_a_timeout_must_be_positive(world: World, timeout: float) -> None:
 def test_a_timeout_must_be_a_number(world: World, timeout: Any) -> None:
     for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
         with pytest.raises(TypeError) as caught:
-            submit("a", timeout=timeout)
+            submit(["a"], timeout=timeout)
         expected = f"timeout must be a number of seconds or None, got {timeout!r}"
         assert str(caught.value) == expected
     assert world.counters() == {}
@@ -177,7 +177,7 @@ def test_a_timeout_must_be_a_number(world: World, timeout: Any) -> None:
 @pytest.mark.parametrize("timeout", [Fraction(3, 2), Decimal("1.5"), numpy.float32(1.5), 1.5])
 def test_a_timeout_may_be_a_number_of_any_kind(world: World, timeout: Any) -> None:
     for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
-        assert submit("a", timeout=timeout).deadline == 101.5
+        assert submit(["a"], timeout=timeout).deadline == 101.5
 
 
 def test_a_timeout_beyond_every_float_is_named(world: World) -> None:
