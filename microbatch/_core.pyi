@@ -131,6 +131,14 @@ class Flight(Generic[_T]):
     def resolve(
         self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
     ) -> None: ...
+    def answer(
+        self,
+        results: tuple[Any, ...],
+        own_errors: Callable[
+            [Flight[_T], tuple[Any, ...]], Callable[[BaseException], BaseException]
+        ],
+    ) -> None:
+        """Resolve it; ``own_errors`` gives ``individual``, and is asked at the first exception."""
     def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None: ...
 
 @final

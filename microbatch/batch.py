@@ -94,5 +94,6 @@ def makers_context() -> Context:
     So what is set where the batcher is made holds in the handler, and what callers set does not.
     """
     context = copy_context()
-    context.run(serving.set, None)  # a handler may make a batcher
+    if serving.get() is not None:  # a handler makes a batcher
+        context.run(serving.set, None)
     return context

@@ -191,7 +191,6 @@ class Dispatcher:
             task.cancel()
 
     def _give_slot_back(self, flight: Flight[Any]) -> None:
-        self.lane.ended(flight)
         self._free += 1
         self.lane.slot_free = self._free > 0
         if flight.group is not None:

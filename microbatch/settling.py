@@ -36,6 +36,7 @@ class Settling:
         self._name = name
         self._columnar = options.columnar
         self._alone = only_caller(options)
+        self._own_errors = self.own_errors
 
     def by_task(
         self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
@@ -67,7 +68,7 @@ class Settling:
         except Exception as wrong:
             self.error(flight, wrong)
             return wrong
-        flight.resolve(results, self.own_errors(flight, results))
+        flight.answer(results, self._own_errors)
         return None
 
     def results(self, answer: Any, size: int, name: str = "") -> tuple[Any, ...]:
@@ -84,7 +85,7 @@ class Settling:
         """Hand out the results that there are, and the failure to the others."""
         results, error = answer
         every = tuple(results.get(place, error) for place in range(flight.size))
-        flight.resolve(every, self.own_errors(flight, every))
+        flight.answer(every, self._own_errors)
         return error
 
     def error(self, flight: Flight[Any], error: BaseException) -> None:

@@ -70,6 +70,8 @@ cdef class Flight(Slots):
     def end(self):
         self.ended = self.lane.now()
         self.lane.measures.handler_time.record(self.ended - self.departed)
+        if self.context is not None:
+            self.lane.forget_call(self)
 
     cdef inline int count_failure(self) except -1:
         if self.whole is None:
@@ -125,9 +127,15 @@ cdef class Flight(Slots):
         return part
 
     def resolve(self, tuple results, individual):
+        self.hand_out(results, individual, None)
+
+    def answer(self, tuple results, own_errors):
+        self.hand_out(results, None, own_errors)
+
+    cdef int hand_out(self, tuple results, object individual, object own_errors) except -1:
         cdef size_t place
         cdef Slot *slot
-        cdef bint some_waited = self.lane.some_wait()
+        cdef bint some_waited = self.lane.some_wait(), fails
         if len(results) != self.size:
             raise ValueError(
                 f"results must be {self.size} for this flight, got {len(results)}"
@@ -137,22 +145,27 @@ cdef class Flight(Slots):
             if slot.ticket == NULL:
                 continue
             value = <object> PyTuple_GET_ITEM(results, place)
+            fails = PyExceptionInstance_Check(value)
+            if fails and individual is None:
+                individual = own_errors(self, results)
+            if slot.ticket == NULL:           # so it was given up meanwhile
+                continue
             if slot.index == SHARED:
-                if PyExceptionInstance_Check(value):
+                if fails:
                     self.count_failure()
                 settle_shared(slot, value, individual, None, self.counted)
-                continue
-            if not PyExceptionInstance_Check(value):
+            elif not fails:
                 self.lane.settle(slot, RETURNED, value, self.counted)
-                continue
-            value = individual(value)
-            if slot.ticket != NULL:
-                self.count_failure()
-                self.lane.settle(slot, RAISED, value, self.counted)
+            else:
+                value = individual(value)
+                if slot.ticket != NULL:
+                    self.count_failure()
+                    self.lane.settle(slot, RAISED, value, self.counted)
         self.land()
         self.lane.tidy()
         if some_waited:
             self.lane.let_in()
+        return 0
 
     def fail(self, make_error):
         cdef bint some_waited = self.lane.some_wait()

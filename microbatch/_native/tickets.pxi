@@ -110,10 +110,12 @@ cdef class Ticket:
         return bound
 
     cdef inline int add(self, object callback, object context) except -1:
-        if self.state <= IN_FLIGHT and (not self.lane.slot_free or self.lane.in_line):
-            self.lane.note_wait()
+        cdef PyObject *waits = <PyObject *> context
         if context is None:
+            waits = current_context()
             context = PyContext_CopyCurrent()
+        if self.lane.watched & context_bit(waits) and self.state <= IN_FLIGHT:
+            note_wait(self.lane, waits)
         if self.callback is None:
             self.callback = callback
             self.context = context

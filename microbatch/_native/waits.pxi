@@ -5,11 +5,10 @@ cdef inline size_t context_bit(PyObject *context) noexcept:
     return (<size_t> 1) << ((<size_t> context >> 5) & 63)
 
 
-cdef int note_wait(Lane lane) except -1:
-    """Have it looked into soon, where it is a handler of this lane that waits for a ticket."""
-    cdef PyObject *here = current_context()
+cdef int note_wait(Lane lane, PyObject *here) except -1:
+    """Have it looked into soon, where it is a handler of this lane that waits, in this context."""
     cdef Flight flight
-    if lane.waits_noted or not lane.contexts & context_bit(here):
+    if lane.waits_noted:
         return 0
     for flight in lane.running:
         if flight.context is <object> here:
