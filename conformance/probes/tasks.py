@@ -43,7 +43,8 @@ def results_of(callers: dict[int, "asyncio.Task[Any]"]) -> list[str]:
 
 
 @probe(
-    "Three such calls are tasks; one of them is cancelled before its first step.",
+    "Three calls are handed to `asyncio.create_task` as they come; one of the tasks is cancelled "
+    "before its first step.",
     "It leaves nothing behind: its item is not handled, or the result is dropped; the other two "
     "and the next one are answered.",
 )

@@ -37,9 +37,10 @@ async def beyond_capacity(library: type[Adapter]) -> Finding:
 
 
 @probe(
-    "The handler awaits an item of its own batcher, which runs one handler call at a time.",
-    "It is told so by an error, or goes on; its caller gets an error or an answer, and the next "
-    "item is answered.",
+    "The handler awaits an item of its own batcher, which is told to have one handler call under "
+    "way at once, where it can be.",
+    "It goes on, or is told by an error that it can't: its caller gets an answer or an error, and "
+    "the next item is answered.",
 )
 async def own_item(library: type[Adapter]) -> Finding:
     async def handler(items: list[int]) -> list[Any]:
