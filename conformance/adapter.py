@@ -11,6 +11,7 @@ OPTIONS = {
     "timeout": "no deadline for an item",
     "key": "no key function",
     "weigh": "no size function",
+    "capacity": "no bound on what it accepts",
 }
 """Options that not every library has, and what to say of one that lacks them."""
 
@@ -64,6 +65,11 @@ class Adapter:
     ) -> AbstractContextManager[Callable[[Any], Any]]:
         """Give a function that any thread may call with an item, and that gives its result."""
         raise NotOffered("no way offered")
+
+    @classmethod
+    def calling(cls, handler: Handler, *, size: int, wait: float) -> Callable[[Any], Any]:
+        """Give what users of the library call with an item, with nothing made here around it."""
+        return cls(handler, size=size, wait=wait).submit
 
     @classmethod
     def require(cls, option: str) -> None:

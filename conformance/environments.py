@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 CACHE = ROOT / ".conformance"
 INSTALL_LIMIT = 1200.0
 """Seconds that an installation may take."""
+PROBED_WITH = "pandas"
+"""What probes answer with, and so every library has beside it."""
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "microbatch")
 
 
@@ -29,7 +31,7 @@ def prepare(name: str, *, fresh: bool) -> str:
     """
     library = adapter_of(name)
     folder = CACHE / f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = " ".join(library.install or (library.distribution,))
+    wanted = " ".join((*(library.install or (library.distribution,)), "with", PROBED_WITH))
     mark = folder / "installed.txt"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if fresh or not mark.exists() or mark.read_text() != wanted:
@@ -37,7 +39,8 @@ def prepare(name: str, *, fresh: bool) -> str:
         CACHE.mkdir(exist_ok=True)
         must(sys.executable, "-m", "venv", str(folder))
         if name != OURS:
-            pip(python, *wanted.split())
+            pip(python, *(library.install or (library.distribution,)))
+        pip(python, PROBED_WITH)
         mark.write_text(wanted)
     if name == OURS:
         install_checkout(python)

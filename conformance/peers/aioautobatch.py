@@ -1,5 +1,6 @@
 """aioautobatch: a call gives a future of the result once it is awaited."""
 
+from collections.abc import Callable
 from typing import Any
 
 from conformance.adapter import Adapter, Handler
@@ -22,3 +23,7 @@ class Peer(Adapter):
 
     async def submit(self, item: Any) -> Any:
         return await (await self.call(item))
+
+    @classmethod
+    def calling(cls, handler: Handler, *, size: int, wait: float) -> Callable[[Any], Any]:
+        return cls(handler, size=size, wait=wait).call

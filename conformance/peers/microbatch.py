@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from conformance.adapter import Adapter, Handler, NotOffered
+from conformance.adapter import OPTIONS, Adapter, Handler, NotOffered
 
 
 class Options:
@@ -13,14 +13,17 @@ class Options:
     def __get__(self, instance: object, owner: type) -> frozenset[str]:
         from microbatch import Options
 
-        return frozenset({"timeout", "key", "weigh"} & set(Options.__dataclass_fields__))
+        return frozenset({*OPTIONS} & {*Options.__dataclass_fields__})
 
 
 class Peer(Adapter):
     title = "microbatch"
     distribution = "microbatch"
     module = "microbatch"
-    note = "built from this checkout"
+    note = (
+        "built from this checkout; where a task takes a call it is a decorated function's, for "
+        "`Batcher.submit` gives a future"
+    )
     options = Options()  # type: ignore[assignment]
 
     def __init__(self, handler: Handler, *, size: int, wait: float, **options: Any) -> None:
@@ -36,6 +39,15 @@ class Peer(Adapter):
 
     async def abort(self) -> None:
         await self.batcher.aclose(timeout=0)
+
+    @classmethod
+    def calling(cls, handler: Handler, *, size: int, wait: float) -> Callable[[Any], Any]:
+        from microbatch import batched
+
+        async def handle(items: list[Any]) -> list[Any]:
+            return await handler(items)
+
+        return batched(max_batch_size=size, max_latency=wait)(handle)
 
     @classmethod
     def blocking(

@@ -13,14 +13,17 @@ class Peer(Adapter):
     note = (
         "installed without its dependencies (torch, FastAPI): `smartbatch.batch` needs none of them"
     )
+    options = frozenset({"capacity"})
 
-    def __init__(self, handler: Handler, *, size: int, wait: float) -> None:
+    def __init__(self, handler: Handler, *, size: int, wait: float, capacity: int = 10_000) -> None:
         from smartbatch import batch
 
         async def handle(items: list[Any]) -> list[Any]:
             return await handler(items)
 
-        self.submit = batch(max_batch_size=size, max_wait_time=wait, max_queue_size=10_000)(handle)
+        self.submit = batch(max_batch_size=size, max_wait_time=wait, max_queue_size=capacity)(
+            handle
+        )
 
     async def close(self) -> None:
         await self.submit.batcher.stop()  # type: ignore[attr-defined]

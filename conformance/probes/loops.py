@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import decimal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -100,6 +101,41 @@ async def handler_context(library: type[Adapter]) -> Finding:
     }
     saw = words.get(tuple(names), str(names))  # type: ignore[call-overload]
     return judge(all_answered(seen) and not any(names), saw)
+
+
+@probe(
+    "A context variable and decimal's precision are set where the batcher is made, and set "
+    "otherwise by a caller.",
+    "The handler has them as they were where the batcher was made.",
+)
+async def handler_settings(library: type[Adapter]) -> Finding:
+    handled: list[tuple[str, int]] = []
+
+    async def handler(items: list[int]) -> list[str]:
+        handled.append((caller_name.get(), decimal.getcontext().prec))
+        return [answer(item) for item in items]
+
+    def make() -> Adapter:
+        use("maker", 7)
+        return library(handler, size=2, wait=WAIT)
+
+    caller = contextvars.copy_context()
+    caller.run(use, "caller", 11)
+    batcher = contextvars.copy_context().run(make)
+    seen = await outcomes(caller.run(call, batcher, 1))
+    words = {
+        (): tell(seen),
+        (("maker", 7),): "as where the batcher was made",
+        (("caller", 11),): "as the caller has them",
+    }
+    saw = words.get(tuple(handled), "neither the maker's nor the caller's")  # type: ignore[call-overload]
+    return judge(all_answered(seen) and handled == [("maker", 7)], saw)
+
+
+def use(name: str, precision: int) -> None:
+    """Set what a handler may see, in the context that this runs in."""
+    caller_name.set(name)
+    decimal.setcontext(decimal.Context(prec=precision))
 
 
 @probe(

@@ -19,10 +19,13 @@ MISSING = {
 }
 
 
+WITH_PANDAS = {"labelled-results", "square-table"}
+
+
 class Deaf(Adapter):
     """A batcher that never does anything."""
 
-    options = frozenset({"timeout", "key", "weigh"})
+    options = frozenset({"timeout", "key", "weigh", "capacity"})
 
     def __init__(self, handler: Any, *, size: int, wait: float, **options: Any) -> None:
         pass
@@ -46,16 +49,56 @@ class Hasty(Adapter):
         return (await self.handler([item]))[0]
 
 
+class Naive(Adapter):
+    """A batcher that has never heard of anything that may go wrong."""
+
+    options = frozenset({"capacity"})
+
+    def __init__(self, handler: Any, *, size: int, wait: float, capacity: int = 9) -> None:
+        self.handler, self.capacity = handler, capacity
+        self.waiting: dict[Any, asyncio.Future[Any]] = {}
+        self.scheduled = False
+
+    def submit(self, item: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        if len(self.waiting) < self.capacity:
+            self.waiting[item] = future
+            self.schedule(loop)
+        return future
+
+    def schedule(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self.scheduled:
+            self.scheduled = True
+            loop.call_soon(self.go)
+
+    def go(self) -> None:
+        self.scheduled = False
+        self.task = asyncio.create_task(self.batch({**self.waiting}))
+        self.waiting.clear()
+
+    async def batch(self, waiting: dict[Any, asyncio.Future[Any]]) -> None:
+        results = await self.handler([*waiting])
+        for place, future in enumerate(waiting.values()):
+            future.set_result(results[place])
+
+
+def put(name: str, library: type[Adapter]) -> Finding:
+    if name in WITH_PANDAS:
+        pytest.importorskip("pandas", reason="has no wheel of pandas here")
+    return PROBES[name].put_to(library, testing.run)
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_microbatch_passes_every_probe(name: str) -> None:
-    finding = PROBES[name].put_to(adapter_of(OURS), testing.run)
+    finding = put(name, adapter_of(OURS))
     expected = "not offered" if MISSING.get(name) else "pass"
     assert finding.verdict == expected, finding.seen
 
 
 @pytest.mark.parametrize("name", sorted(set(PROBES) - {"thread-storm"}))
 def test_a_batcher_that_never_answers_passes_no_probe(name: str) -> None:
-    assert PROBES[name].put_to(Deaf, testing.run).verdict == "fail"
+    assert put(name, Deaf).verdict == "fail"
 
 
 @pytest.mark.parametrize(
@@ -75,6 +118,14 @@ def test_a_batcher_that_never_answers_passes_no_probe(name: str) -> None:
             "late-binding",
             Finding("not offered", "calls are not bounded: 100 calls, median 100 ms"),
         ),
+        ("labelled-results", Finding("pass", "answered")),
+        ("square-table", Finding("fail", "Series")),
+        ("beyond-capacity", Finding("not offered", "no bound on what it accepts")),
+        ("own-item", Finding("pass", "its caller: answered; next item: answered")),
+        ("refusing-loop", Finding("not offered", "it gives the loop no callbacks of its own")),
+        ("call-as-task", Finding("pass", "answered")),
+        ("cancel-unstarted", Finding("pass", "the handler never saw it")),
+        ("handler-settings", Finding("fail", "as the caller has them")),
         ("deadline-in-queue", Finding("not offered", "no deadline for an item")),
         ("second-run", Finding("pass", "answered")),
         ("two-loops", Finding("pass", "first loop: answered; second loop: answered")),
@@ -86,7 +137,46 @@ def test_a_batcher_that_never_answers_passes_no_probe(name: str) -> None:
     ],
 )
 def test_a_batcher_that_does_not_batch_is_seen_through(name: str, expected: Finding) -> None:
-    assert PROBES[name].put_to(Hasty, testing.run) == expected
+    assert put(name, Hasty) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("labelled-results", Finding("fail", "2 wrong answer, 1 answered")),
+        ("square-table", Finding("fail", "a column")),
+        (
+            "beyond-capacity",
+            Finding(
+                "fail",
+                "first two: answered; beyond: 2 answered, 2 hang; next item: answered",
+            ),
+        ),
+        ("refusing-loop", Finding("fail", "1 MemoryError, 2 hang, later items: hang")),
+        ("call-as-task", Finding("fail", "TypeError: no task takes the Future that it gives")),
+        ("cancel-unstarted", Finding("not offered", "no task takes the Future that it gives")),
+        ("handler-settings", Finding("fail", "as the caller has them")),
+    ],
+)
+def test_a_naive_batcher_is_seen_through(name: str, expected: Finding) -> None:
+    assert put(name, Naive) == expected
+
+
+def test_a_call_that_has_to_be_awaited_twice_is_seen() -> None:
+    class Twice(Naive):
+        @classmethod
+        def calling(cls, handler: Any, *, size: int, wait: float) -> Any:
+            batcher = cls(handler, size=size, wait=wait)
+
+            async def call(item: Any) -> asyncio.Future[Any]:
+                return batcher.submit(item)
+
+            return call
+
+    expected = Finding("fail", "a future, to be awaited once more")
+    assert put("call-as-task", Twice) == expected
+    expected = Finding("pass", "the handler never saw it")
+    assert put("cancel-unstarted", Twice) == expected
 
 
 def test_a_batcher_that_polls_is_seen() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conformance import results
+from conformance import environments, results
 from conformance.environments import InstallationError
 from conformance.execution import Done, execute
 from conformance.finding import Finding
@@ -90,6 +90,27 @@ def test_the_reason_of_a_failure_is_the_line_that_says_most() -> None:
     assert Done(1, "", "Trace\n  back\nKeyError: 1\n\n").reason == "KeyError: 1"
     assert Done(1, "", "ERROR: No matching x\n[notice] update\n").reason == "ERROR: No matching x"
     assert Done(3, "", "").reason == "it ended with status 3 and said nothing"
+
+
+def test_each_environment_has_a_library_and_what_probes_answer_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[tuple[str, ...]] = []
+
+    def must(*command: str) -> None:
+        commands.append(command)
+        if "venv" in command:
+            Path(command[-1]).mkdir()
+
+    monkeypatch.setattr(environments, "must", must)
+    monkeypatch.setattr(environments, "CACHE", tmp_path)
+    python = environments.prepare("smartbatch", fresh=False)
+    made, *installed = commands
+    assert made[0] == sys.executable
+    assert {command[0] for command in installed} == {python}
+    assert [command[6:] for command in installed] == [("--no-deps", "smartbatch"), ("pandas",)]
+    assert environments.prepare("smartbatch", fresh=False) == python
+    assert len(commands) == 3
 
 
 def test_a_library_that_cannot_be_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
