@@ -165,7 +165,8 @@ class Dispatcher:
         if self._turns is not None:
             self._turns.depart(flight)
         self._starting.append(flight)
-        self.lane.began(flight, context)
+        if self._attempts is None:  # or it begins with each attempt
+            self.lane.began(flight, context)
         try:
             if self._observed:
                 self.observing.dispatched(flight, context)

@@ -18,6 +18,7 @@ from microbatch import (
     HandlerCancelledError,
     current_batch,
 )
+from microbatch._core import Flight
 from microbatch.testing import VirtualClockEventLoop
 from tests.attempts.trying import Trouble, failing, now, outcomes, policy, retrying, turns
 
@@ -408,3 +409,25 @@ def test_a_loop_that_closes_between_attempts_tells_of_the_loss() -> None:
             task._log_destroy_pending = False  # type: ignore[attr-defined]
         asyncio.run(batcher.aclose())
         del ticket, tasks
+
+
+@pytest.mark.parametrize("options", [{}, {"on_error": "bisect"}, {"retry": policy(2)}], ids=str)
+async def test_nothing_is_kept_of_a_batch_that_has_ended(options: Any) -> None:
+    failures = iter([Trouble()] + [None] * 99)
+
+    async def handler(items: list[str]) -> list[str]:
+        await asyncio.sleep(1.0)
+        if failure := next(failures):
+            raise failure
+        return items
+
+    batcher: Batcher[str, str] = Batcher(handler, **options)
+
+    async def use() -> int:
+        await asyncio.gather(*map(batcher.submit, "abc"), return_exceptions=True)
+        await turns()
+        gc.collect()
+        return sum(type(each) is Flight for each in gc.get_objects())
+
+    before = await use()
+    assert [await use() for _ in range(3)] == [before] * 3
