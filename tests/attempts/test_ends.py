@@ -411,7 +411,11 @@ def test_a_loop_that_closes_between_attempts_tells_of_the_loss() -> None:
         del ticket, tasks
 
 
-@pytest.mark.parametrize("options", [{}, {"on_error": "bisect"}, {"retry": policy(2)}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"on_error": "bisect"}, {"retry": policy(2)}],
+    ids=["plain", "bisect", "retry"],
+)
 async def test_nothing_is_kept_of_a_batch_that_has_ended(options: Any) -> None:
     failures = iter([Trouble()] + [None] * 99)
 
