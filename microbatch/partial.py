@@ -17,6 +17,8 @@ from microbatch.settling import SETTLED, Individual, Interrupted, as_it_is
 
 __all__ = ["answer_one_by_one", "answer_together"]
 
+HOW_TO_STREAM = ": to yield a list of chunks, one for each item, set stream=True"
+
 
 async def answer_one_by_one(
     generator: AsyncGenerator[Any, Any],
@@ -92,7 +94,7 @@ class Pairs:
     def read(self, pair: Any) -> tuple[int, Any]:
         """Give a pair's place and result; BatchError for what is no pair, or for no such place."""
         if not is_pair(pair):
-            raise self._wrong("must yield (index, result) pairs", pair)
+            raise self._wrong("must yield (index, result) pairs", pair, HOW_TO_STREAM)
         place, result = operator.index(pair[0]), pair[1]
         if not 0 <= place < self._size:
             raise self._wrong(f"must yield an index from 0 to {self._size - 1}", place)
@@ -101,8 +103,8 @@ class Pairs:
         self._answered.add(place)
         return place, result
 
-    def _wrong(self, rule: str, value: object) -> BatchError:
-        return BatchError(f"handler {self._name!r} {rule}, got {reprlib.repr(value)}")
+    def _wrong(self, rule: str, value: object, advice: str = "") -> BatchError:
+        return BatchError(f"handler {self._name!r} {rule}, got {reprlib.repr(value)}{advice}")
 
     def missing(self, place: int) -> ResultCountError:
         """Make the error of an item that the generator left without a result."""

@@ -1,12 +1,15 @@
 """Read an answer by position, never by label, or say what to answer instead."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from microbatch.errors import BatchError, ResultCountError
 
 __all__ = ["Wanted", "is_exact", "is_mapping", "is_table", "places_of"]
+
+TEXT = (str, bytes, bytearray)
+"""What has places, and is one result all the same."""
 
 
 class Wanted(NamedTuple):
@@ -87,8 +90,8 @@ def refusal(answer: Any, wanted: Wanted) -> str | None:
     """Name an answer that has no places in order, and what to answer instead; None: it has."""
     kind = answer.__class__
     name: str = kind.__qualname__
-    if isinstance(answer, (str, bytes, bytearray)):
-        return name
+    if isinstance(answer, TEXT):
+        return f"{name}{how_to_list(answer, wanted)}"
     if is_table(answer):
         return f"{name}, a table: {wanted.verb} {rows_of(kind)}{wanted.hint}"
     if is_mapping(answer):
@@ -102,7 +105,14 @@ def refusal(answer: Any, wanted: Wanted) -> str | None:
             "also where there is one item"
         )
     has_places = hasattr(kind, "__len__") and hasattr(kind, "__getitem__")
-    return None if has_places else name
+    return None if has_places else f"{name}{how_to_list(answer, wanted)}"
+
+
+def how_to_list(answer: Any, wanted: Wanted) -> str:
+    """Say what list to answer instead of what has no places."""
+    if isinstance(answer, Iterable) and not isinstance(answer, TEXT):
+        return f", which has no places: {wanted.verb} a list of what it gives"
+    return f": {wanted.verb} a list with one {wanted.each} for each item"
 
 
 def is_zero(number: object) -> bool:

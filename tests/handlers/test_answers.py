@@ -67,25 +67,26 @@ async def test_an_empty_answer_is_a_wrong_count() -> None:
     assert [type(each) for each in errors] == [ResultCountError] * 2
 
 
+A_LIST = "return a list with one result for each item"
+LIST_OF_IT = "which has no places: return a list of what it gives"
+
+
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        ("ab", "str"),
-        (b"ab", "bytes"),
-        (bytearray(b"ab"), "bytearray"),
+        ("ab", f"str: {A_LIST}"),
+        (b"ab", f"bytes: {A_LIST}"),
+        (bytearray(b"ab"), f"bytearray: {A_LIST}"),
         (
             {1: 2, 3: 4},
-            (
-                "dict: return a list with one result for each item, "
-                "or set columnar=True to hand out its columns row by row"
-            ),
+            (f"dict: {A_LIST}, or set columnar=True to hand out its columns row by row"),
         ),
         ({1, 2}, "set, which has no order: return a list in the order of the items"),
-        (7, "int"),
-        (iter([1, 2]), "list_iterator"),
-        ((item for item in (1, 2)), "generator"),
-        ({1: 2, 3: 4}.values(), "dict_values"),
-        (Exception("returned"), "Exception"),
+        (7, f"int: {A_LIST}"),
+        (iter([1, 2]), f"list_iterator, {LIST_OF_IT}"),
+        ((item for item in (1, 2)), f"generator, {LIST_OF_IT}"),
+        ({1: 2, 3: 4}.values(), f"dict_values, {LIST_OF_IT}"),
+        (Exception("returned"), f"Exception: {A_LIST}"),
     ],
     ids=lambda value: type(value).__name__,
 )

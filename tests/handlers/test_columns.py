@@ -224,9 +224,9 @@ async def test_a_column_of_another_length_is_a_wrong_count_that_names_it(
 @pytest.mark.parametrize(
     ("column", "got"),
     [
-        ("ab", "str"),
+        ("ab", "str: return a list with one result for each item"),
         ({"x": 1, "y": 2}, "dict: return a list with one result for each item"),
-        (7, "int"),
+        (7, "int: return a list with one result for each item"),
     ],
     ids=type,
 )
@@ -240,7 +240,12 @@ async def test_a_column_that_has_no_places_is_refused_by_name(column: Any, got: 
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
-    [("ab", "str"), (range(2), "range"), ({1, 2}, "set"), (7, "int")],
+    [
+        ("ab", "str"),
+        (range(2), "range"),
+        ({1, 2}, "set"),
+        (7, "int"),
+    ],
     ids=["str", "range", "set", "int"],
 )
 async def test_what_has_no_columns_is_refused(answer: Any, kind: str) -> None:

@@ -114,7 +114,8 @@ def plain_generator(items: list[int]) -> Any:
 async def test_a_plain_generator_gives_no_results() -> None:
     (error, _) = await outcomes(Batcher(plain_generator))
     assert str(error) == (
-        "handler 'plain_generator' must return a sequence of results or None, got generator"
+        "handler 'plain_generator' must return a sequence of results or None, got generator, "
+        "which has no places: return a list of what it gives"
     )
 
 

@@ -131,16 +131,20 @@ async def test_a_generator_that_cancels_itself_cancels_no_caller() -> None:
     assert type(other) is HandlerCancelledError
 
 
+PAIRS = "must yield (index, result) pairs"
+STREAM = ": to yield a list of chunks, one for each item, set stream=True"
+
+
 @pytest.mark.parametrize(
     ("pair", "message"),
     [
-        (5, "must yield (index, result) pairs, got 5"),
-        (None, "must yield (index, result) pairs, got None"),
-        ([1, 2], "must yield (index, result) pairs, got [1, 2]"),
-        ((1, 2, 3), "must yield (index, result) pairs, got (1, 2, 3)"),
-        (("1", 2), "must yield (index, result) pairs, got ('1', 2)"),
-        ((1.0, 2), "must yield (index, result) pairs, got (1.0, 2)"),
-        ((True, 2), "must yield (index, result) pairs, got (True, 2)"),
+        (5, f"{PAIRS}, got 5{STREAM}"),
+        (None, f"{PAIRS}, got None{STREAM}"),
+        ([1, 2], f"{PAIRS}, got [1, 2]{STREAM}"),
+        ((1, 2, 3), f"{PAIRS}, got (1, 2, 3){STREAM}"),
+        (("1", 2), f"{PAIRS}, got ('1', 2){STREAM}"),
+        ((1.0, 2), f"{PAIRS}, got (1.0, 2){STREAM}"),
+        ((True, 2), f"{PAIRS}, got (True, 2){STREAM}"),
         ((3, "x"), "must yield an index from 0 to 2, got 3"),
         ((-1, "x"), "must yield an index from 0 to 2, got -1"),
         ((0, "x"), "must yield each index once, got 0"),

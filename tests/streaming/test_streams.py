@@ -205,15 +205,28 @@ async def test_a_step_with_a_wrong_number_of_chunks_fails_those_still_there(coun
         )
 
 
-@pytest.mark.parametrize("step", ["ab", b"a", 7, iter([1])], ids=lambda step: type(step).__name__)
-async def test_a_step_that_is_no_sequence_fails_those_still_there(step: Any) -> None:
+A_LIST = ": yield a list with one chunk for each item"
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        ("ab", A_LIST),
+        (b"a", A_LIST),
+        (7, A_LIST),
+        (iter([1]), ", which has no places: yield a list of what it gives"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_a_step_that_is_no_sequence_fails_those_still_there(step: Any, advice: str) -> None:
     async def handler(items: list[Any]) -> AsyncIterator[Any]:
         yield step
 
     (error,) = await read(streaming(handler).stream("a"))
     assert type(error) is BatchError
     assert str(error) == (
-        f"handler 'handler' must yield a sequence of chunks or None, got {type(step).__qualname__}"
+        "handler 'handler' must yield a sequence of chunks or None, "
+        f"got {type(step).__qualname__}{advice}"
     )
 
 
