@@ -33,6 +33,7 @@ class OwnWaits:
         self._turns = turns
         self._most_per_key = options.max_concurrent_batches_per_key or math.inf
         self._name = name
+        self._why = why_in_vain(options)
         self._handlers = handlers
         lane.in_line = (
             turns is not None or self._most_per_key < math.inf or options.dedupe_in_flight
@@ -46,9 +47,7 @@ class OwnWaits:
 
     def _error(self, _: Ticket[Any]) -> RuntimeError:
         return RuntimeError(
-            f"the handler of batcher {self._name!r} awaits an item of its own batcher, for which "
-            "no slot could ever be free: call the function itself, or give the batcher more slots "
-            "(max_concurrent_batches)"
+            f"the handler of batcher {self._name!r} awaits an item of its own batcher, {self._why}"
         )
 
     def _in_vain(self) -> list[Ticket[Any]]:
@@ -107,6 +106,27 @@ class OwnWaits:
         if group is None or group.in_flight < self._most_per_key:
             return False
         return all(each in stuck for each in running if each.group is group)
+
+
+def why_in_vain(options: Options) -> str:
+    """Say what such an item waits for in vain, and what would help."""
+    slots = "more slots (max_concurrent_batches)"
+    if options.max_concurrent_batches_per_key is not None:
+        slots = "more slots (max_concurrent_batches, max_concurrent_batches_per_key)"
+    if options.ordering == "ordered":
+        return (
+            "whose result is held until the handler has ended: call the function itself, or give "
+            f"the batcher ordering='unordered' and {slots}"
+        )
+    if options.dedupe_in_flight:
+        return (
+            "for which no slot could ever be free, or which is the one that it works on: call the "
+            f"function itself, or give the batcher dedupe_in_flight=False and {slots}"
+        )
+    return (
+        "for which no slot could ever be free: call the function itself, or give the batcher "
+        f"{slots}"
+    )
 
 
 def departure(flight: Flight[Any]) -> float:

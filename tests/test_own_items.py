@@ -16,6 +16,11 @@ MESSAGE = (
     "ever be free: call the function itself, or give the batcher more slots "
     "(max_concurrent_batches)"
 )
+IN_ORDER = (
+    "the handler of batcher 'recurse' awaits an item of its own batcher, whose result is held "
+    "until the handler has ended: call the function itself, or give the batcher "
+    "ordering='unordered' and more slots (max_concurrent_batches)"
+)
 
 
 class Recursing:
@@ -33,10 +38,10 @@ class Recursing:
         return [0 if item == 0 else 1 + await self._how(item // 2)]
 
 
-async def told(batcher: Batcher[int, int], item: int = 1) -> None:
+async def told(batcher: Batcher[int, int], item: int = 1, message: str = MESSAGE) -> None:
     with pytest.raises(RuntimeError) as caught:
         await batcher.submit(item)
-    assert str(caught.value) == MESSAGE
+    assert str(caught.value) == message
     now = batcher.statistics()
     assert (now.queued, now.in_flight) == (0, 0)
 
@@ -134,7 +139,7 @@ async def test_a_timeout_tells_by_itself() -> None:
 
 async def test_results_in_order_are_never_there_before_the_handler_that_awaits_them() -> None:
     recursing = Recursing(max_batch_size=1, max_concurrent_batches=3, ordering="ordered")
-    await told(recursing.batcher)
+    await told(recursing.batcher, message=IN_ORDER)
     assert await recursing.batcher.submit(0) == 0
 
 
@@ -145,7 +150,7 @@ async def test_results_in_order_are_told_to_a_handler_whose_items_are_queued_beh
     batcher: Batcher[int, int] = Batcher(
         recurse, max_concurrent_batches=3, max_latency=60.0, ordering="ordered", name="recurse"
     )
-    await told(batcher)
+    await told(batcher, message=IN_ORDER)
     assert asyncio.get_running_loop().time() < 61.0
 
 
@@ -154,7 +159,7 @@ async def test_of_other_keys_results_in_order_may_be_awaited() -> None:
         max_batch_size=1, max_concurrent_batches=3, ordering="ordered", key=lambda item: item
     )
     assert await recursing.batcher.submit(3) == 2
-    await told(recursing.batcher, 7)
+    await told(recursing.batcher, 7, IN_ORDER)
 
 
 async def test_a_key_that_has_all_its_slots_is_waited_for_in_vain() -> None:
@@ -170,8 +175,13 @@ async def test_a_key_that_has_all_its_slots_is_waited_for_in_vain() -> None:
         key=lambda item: item[0],
     )
     assert await batcher.submit(("a", 1)) == 1
-    with pytest.raises(RuntimeError, match="its own batcher"):
+    with pytest.raises(RuntimeError) as caught:
         await batcher.submit(("a", 2))
+    assert str(caught.value) == (
+        "the handler of batcher 'recurse' awaits an item of its own batcher, for which no slot "
+        "could ever be free: call the function itself, or give the batcher more slots "
+        "(max_concurrent_batches, max_concurrent_batches_per_key)"
+    )
     assert await batcher.submit(("b", 1)) == 1
 
 
@@ -187,7 +197,12 @@ async def test_a_handler_that_joins_what_it_works_on_itself_is_told() -> None:
     batcher: Batcher[int, int] = Batcher(
         recurse, dedupe=str, dedupe_in_flight=True, max_concurrent_batches=9, name="recurse"
     )
-    await told(batcher)
+    await told(
+        batcher,
+        message="the handler of batcher 'recurse' awaits an item of its own batcher, for which no "
+        "slot could ever be free, or which is the one that it works on: call the function itself, "
+        "or give the batcher dedupe_in_flight=False and more slots (max_concurrent_batches)",
+    )
 
 
 async def test_shared_items_in_a_submission_of_many_are_told() -> None:
