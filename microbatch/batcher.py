@@ -10,6 +10,7 @@ from microbatch.handler import as_coroutine_function, check_columnar, check_stre
 from microbatch.items import refuse_one
 from microbatch.lanes import Lanes
 from microbatch.options import (
+    SECONDS_OR_NONE,
     BatcherOptions,
     HandlerOptions,
     Options,
@@ -298,7 +299,7 @@ class Batcher(Front[T_contra, R_co]):
         accepted items still finish.
         """
         if timeout is not None:
-            timeout = seconds("timeout", timeout, least=0.0)
+            timeout = seconds("timeout", timeout, SECONDS_OR_NONE, least=0.0)
         return await self.router.aclose(timeout)
 
     @property

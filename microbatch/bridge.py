@@ -19,7 +19,7 @@ from microbatch.exiting import FinishingThread, forget_threads, in_use, wait_for
 from microbatch.inbox import Answer, Inbox
 from microbatch.noloop import cannot_await, refuse_patched_threads
 from microbatch.notices import notify
-from microbatch.options import seconds
+from microbatch.options import SECONDS_OR_NONE, seconds
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,7 +46,7 @@ class Bridge:
         exit_timeout: float | None,
     ) -> None:
         if exit_timeout is not None:
-            exit_timeout = seconds("exit_timeout", exit_timeout, least=0.0)
+            exit_timeout = seconds("exit_timeout", exit_timeout, SECONDS_OR_NONE, least=0.0)
         self._exit_timeout = exit_timeout
         self._make = make
         self._owned = owned
@@ -169,7 +169,9 @@ class Bridge:
     def _checked(self, timeout: float | None) -> float | None:
         """Give the timeout of a close that may be."""
         self._refuse_own_handler()
-        return None if timeout is None else seconds("timeout", timeout, least=0.0)
+        if timeout is None:
+            return None
+        return seconds("timeout", timeout, SECONDS_OR_NONE, least=0.0)
 
     def _refuse_other_loops(self) -> None:
         """Raise RuntimeError where a coroutine is run by something else than asyncio."""

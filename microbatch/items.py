@@ -1,6 +1,6 @@
 """Tell several items from one that only looks like several."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from reprlib import repr as short
 
 __all__ = ["refuse_one"]
@@ -24,7 +24,8 @@ def refuse_one(name: str, given: object, use: str) -> None:
     """Raise TypeError where iterating would give what are surely not the items.
 
     Refused are text and bytes, mappings, sets, which have no order for the results to be in, and
-    tables, which iterate over their columns. ``use`` is the call, for the advice.
+    tables, which iterate over their columns; and what cannot be iterated at all. ``use`` is the
+    call, for the advice.
     """
     for kinds, part, parts in SINGLE:
         if isinstance(given, kinds):
@@ -41,6 +42,22 @@ def refuse_one(name: str, given: object, use: str) -> None:
         raise TypeError(
             f"{name} must be several items, and iterating over a table gives its columns, "
             f"got a {table}: for each row {use}({name}{rows_of_table(given)})"
+        )
+    if not isinstance(given, Iterable) and not hasattr(type(given), "__getitem__"):
+        refuse_no_iterable(name, given, use)
+
+
+def refuse_no_iterable(name: str, given: object, use: str) -> None:
+    """Raise TypeError for what cannot be iterated, unless ``map`` may iterate over it later."""
+    if not isinstance(given, AsyncIterable):
+        raise TypeError(
+            f"{name} must be several items, in what can be iterated over, got {short(given)}: "
+            "submit() takes one item"
+        )
+    if use != "map":
+        raise TypeError(
+            f"{name} must be there at once, and those of an async iterable are not, "
+            f"got {short(given)}: the map() of a Batcher takes it"
         )
 
 

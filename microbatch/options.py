@@ -17,6 +17,7 @@ else:
     AsyncRetrying = Any  # tenacity is not imported, and may be missing
 
 __all__ = [
+    "SECONDS_OR_NONE",
     "BatcherOptions",
     "HandlerOptions",
     "Observer",
@@ -29,6 +30,8 @@ __all__ = [
     "StreamOverflow",
     "TimeoutPolicy",
 ]
+
+SECONDS_OR_NONE = "a number of seconds or None"
 
 Overflow: TypeAlias = Literal["wait", "reject", "drop_oldest"]
 Ordering: TypeAlias = Literal["unordered", "ordered"]
@@ -275,7 +278,7 @@ class Options:
     def _check_timeout(self) -> None:
         if self.timeout is None:
             return
-        timeout = seconds("timeout", self.timeout)
+        timeout = seconds("timeout", self.timeout, SECONDS_OR_NONE)
         if timeout <= 0:
             raise ValueError(f"timeout must be > 0, got {self.timeout!r}")
         if timeout <= self.max_latency:
@@ -351,10 +354,12 @@ def count(name: str, value: Any, kind: str = "an integer") -> int:
     return number
 
 
-def seconds(name: str, value: Any, *, least: float = -math.inf) -> float:
-    """Give ``value`` as a finite float of at least ``least``."""
+def seconds(
+    name: str, value: Any, kind: str = "a number of seconds", *, least: float = -math.inf
+) -> float:
+    """Give ``value`` as a finite float of at least ``least``; ``kind`` says what it may be."""
     if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
+        raise TypeError(f"{name} must be {kind}, got {value!r}")
     number = as_float(value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number of seconds, got {value!r}")

@@ -213,8 +213,8 @@ async def test_a_cancelled_aclose_leaves_the_batcher_closed_and_the_items_to_fin
         (-1, ValueError, "timeout must be >= 0, got -1"),
         (-0.5, ValueError, "timeout must be >= 0, got -0.5"),
         (math.nan, ValueError, "timeout must be a finite number of seconds, got nan"),
-        ("1", TypeError, "timeout must be a number of seconds, got '1'"),
-        (True, TypeError, "timeout must be a number of seconds, got True"),
+        ("1", TypeError, "timeout must be a number of seconds or None, got '1'"),
+        (True, TypeError, "timeout must be a number of seconds or None, got True"),
     ],
 )
 async def test_a_bad_timeout_of_aclose_is_named_and_leaves_the_batcher_open(

@@ -10,7 +10,7 @@ from microbatch import Batcher, BlockingBatcher, batched
 from microbatch.testing import RecordingHandler, run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 
 class DataFrame:
@@ -49,6 +49,9 @@ UNORDERED = (
     "{name} must have an order, which the results are in, and a set has none, "
     "got {got}: {use}(list({name})) gives it one"
 )
+NO_ITERABLE = (
+    "{name} must be several items, in what can be iterated over, got {got}: submit() takes one item"
+)
 
 REFUSED = [
     ("abc", "str", "'abc'", ONE + "for each character {use}(list({name}))"),
@@ -71,6 +74,12 @@ REFUSED = [
         "",
         "",
         COLUMNS + "polars LazyFrame: for each row {use}({name}.collect().to_dicts())",
+    ),
+    (
+        7,
+        "",
+        "7",
+        NO_ITERABLE,
     ),
     (Table(), "", "", COLUMNS + "pyarrow Table: for each row {use}({name}.to_pylist())"),
 ]
@@ -111,6 +120,11 @@ def generated() -> Iterator[int]:
     yield from (1, 2)
 
 
+async def arriving() -> AsyncIterator[int]:
+    for each in generated():
+        yield each
+
+
 class Rows(list[int]):
     """A list of one's own."""
 
@@ -133,6 +147,33 @@ async def test_other_iterables_are_several_items(given: Any) -> None:
     batcher: Batcher[Any, Any] = Batcher(RecordingHandler())
     assert await batcher.submit_many(give()) == [1, 2]
     assert [each async for each in batcher.map(give())] == [1, 2]
+
+
+async def test_many_have_to_be_there_at_once_and_a_source_has_not() -> None:
+    class Later:
+        def __repr__(self) -> str:
+            return "Later()"
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return arriving()
+
+    batcher: Batcher[Any, Any] = Batcher(RecordingHandler())
+    check(
+        batcher.submit_many,
+        Later(),
+        "items must be there at once, and those of an async iterable are not, got Later(): "
+        "the map() of a Batcher takes it",
+    )
+    assert [each async for each in batcher.map(Later())] == [1, 2]
+
+
+async def test_what_has_places_alone_is_several_items() -> None:
+    class Places:
+        def __getitem__(self, place: int) -> int:
+            return (1, 2)[place]
+
+    given: Any = Places()
+    assert await Batcher(RecordingHandler()).submit_many(given) == [1, 2]
 
 
 async def test_real_tables_are_refused_and_their_rows_are_not() -> None:

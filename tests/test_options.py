@@ -54,7 +54,9 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
       for name in ("max_latency", "timeout", "ageing")
       for value in (math.nan, math.inf, -math.inf)),
     *((name, value, TypeError, f"{name} must be a number of seconds, got {value!r}")
-      for name in ("max_latency", "timeout", "ageing")
+      for name in ("max_latency", "ageing")
+      for value in (True, False, "1", [1], 1j)),
+    *(("timeout", value, TypeError, f"timeout must be a number of seconds or None, got {value!r}")
       for value in (True, False, "1", [1], 1j)),
     ("max_latency", None, TypeError, "max_latency must be a number of seconds, got None"),
     ("timeout", 0, ValueError, "timeout must be > 0, got 0"),

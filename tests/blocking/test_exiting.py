@@ -251,7 +251,7 @@ def test_a_forked_process_registers_again_what_multiprocessing_forgot(
     [
         (-1, ValueError, "exit_timeout must be >= 0, got -1"),
         (float("inf"), ValueError, "exit_timeout must be a finite number of seconds, got inf"),
-        ("1", TypeError, "exit_timeout must be a number of seconds, got '1'"),
+        ("1", TypeError, "exit_timeout must be a number of seconds or None, got '1'"),
     ],
 )
 def test_a_wrong_bound_is_refused(value: Any, error: type[Exception], message: str) -> None:

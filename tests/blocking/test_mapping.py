@@ -69,7 +69,10 @@ def test_a_bad_ordering_is_named_at_once(ordering: Any) -> None:
 
 
 def test_a_source_that_is_none_is_a_type_error() -> None:
-    with BlockingBatcher(tenfold) as batcher, pytest.raises(TypeError, match="not iterable"):
+    with (
+        BlockingBatcher(tenfold) as batcher,
+        pytest.raises(TypeError, match=r"^source must be several items, in what can"),
+    ):
         list(batcher.map(5))  # type: ignore[arg-type]
 
 
