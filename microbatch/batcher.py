@@ -74,8 +74,10 @@ class Batcher(Front[T_contra, R_co]):
 
     A handler that awaits a submission to its own batcher needs another slot for it, and results
     that are not ordered. Where nothing could ever free one, what it awaits raises RuntimeError at
-    once. That is known of what it awaits by itself, directly or through ``gather``; in a task of
-    its own, or in a thread, it would wait for ever.
+    once. That is known of what it awaits by itself, directly or through ``gather``. Otherwise it
+    would wait for ever, or until a ``timeout``: through ``shield``, ``asyncio.wait`` or
+    ``as_completed``, in a task of its own, in a thread, or through another batcher whose handler
+    awaits an item of this one.
     """
 
     if TYPE_CHECKING:

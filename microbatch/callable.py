@@ -46,7 +46,9 @@ class Batched(
     The function takes one list for each of its parameters. A call takes one value for each, binds
     keywords and defaults as Python does, and is what the call of an ``async def`` is: a coroutine,
     that can be awaited or made a task, and a future as well, so that ``gather`` and the like need
-    no task for it. ``submit`` gives a plain future, a Ticket.
+    no task for it. It is submitted by the call, so an event loop must run then. anyio's
+    ``start_soon`` takes the function from anyio 4.14 on. ``submit`` gives a plain future, a Ticket,
+    which is what ``asyncio.wait`` wants.
 
     Where a whole item is asked for, as by ``submit``, several parameters make a tuple. Options that
     are functions of an item, such as ``key`` and ``weigh``, are given the same.
