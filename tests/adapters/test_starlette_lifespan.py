@@ -322,5 +322,8 @@ async def test_a_blocking_batcher_cannot_be_drained_by_an_app() -> None:
     blocking = BlockingBatcher(slow)
     with pytest.raises(TypeError) as caught:
         lifespan(blocking)  # type: ignore[arg-type]
-    expected = f"batchers must be Batchers or @batched functions, got {blocking!r}"
+    expected = (
+        "batchers must be Batchers or @batched functions, and closing() takes a BlockingBatcher, "
+        f"got {blocking!r}"
+    )
     assert str(caught.value) == expected

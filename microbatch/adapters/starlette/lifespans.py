@@ -154,6 +154,11 @@ def time_until(deadline: float | None) -> float | None:
 # ----------------------------------------------------------------------------------------- checking
 def check_batcher(batcher: object) -> None:
     """Raise TypeError for what is no batcher, or is one only through an instance."""
+    if isinstance(batcher, BlockingBatcher):
+        raise TypeError(
+            "batchers must be Batchers or @batched functions, and closing() takes a "
+            f"BlockingBatcher, got {batcher!r}"
+        )
     if not isinstance(batcher, Batcher):
         raise TypeError(f"batchers must be Batchers or @batched functions, got {batcher!r}")
     batcher.statistics()  # raises for a method that has no instance
