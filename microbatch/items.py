@@ -1,6 +1,6 @@
 """Tell several items from one that only looks like several."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from reprlib import repr as short
 
 __all__ = ["refuse_one"]
@@ -49,7 +49,7 @@ def refuse_one(name: str, given: object, use: str) -> None:
 
 def refuse_no_iterable(name: str, given: object, use: str) -> None:
     """Raise TypeError for what cannot be iterated, unless ``map`` may iterate over it later."""
-    if not isinstance(given, AsyncIterable):
+    if not hasattr(type(given), "__aiter__"):
         raise TypeError(
             f"{name} must be several items, in what can be iterated over, got {short(given)}: "
             "submit() takes one item"
