@@ -155,7 +155,10 @@ class Batcher(Front[T_contra, R_co]):
         self, handler: Callable[[list[Any]], Any], **options: Unpack[BatcherOptions]
     ) -> None:
         if isinstance(handler, Batcher):
-            raise TypeError(f"handler must be a function of a list of items, got {handler!r}")
+            raise TypeError(
+                f"handler must be a function of a list of items, got {handler!r}, "
+                "which is a batcher already: use it as it is"
+            )
         checked = Options.of(options)
         work = as_coroutine_function(handler, checked.executor)
         check_stream(handler, checked.stream)

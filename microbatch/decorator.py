@@ -356,6 +356,11 @@ def batched(function: Any = None, /, **options: Unpack[BatcherOptions]) -> Any:
     ``columnar=True`` it answers columns, and a call gives a row of them.
     """
     decorator = decorator_of(options)
+    if not (function is None or callable(function) or hasattr(function, "__func__")):
+        raise TypeError(
+            "batched must be given a function, and options by name as in "
+            f"@batched(max_batch_size=32), got {function!r}"
+        )
     return decorator if function is None else decorator(function)
 
 

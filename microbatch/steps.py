@@ -9,7 +9,7 @@ from typing import Any
 
 from microbatch._core import Flight, Lane
 from microbatch.channel import END, Bell, Channel, ring_all
-from microbatch.errors import CapacityError
+from microbatch.errors import BatchError, CapacityError
 from microbatch.options import Options
 from microbatch.outcome import individual, original
 from microbatch.positions import Wanted, is_exact, places_of
@@ -96,6 +96,8 @@ class Steps:
         for place, chunk in zip(self._places, chunks, strict=True):
             if chunk is END:
                 finished.append(place)
+            elif chunk is StopIteration or isinstance(chunk, StopIteration):
+                self._flight.settle(place, self._no_end(), as_it_is)
             elif isinstance(chunk, BaseException):
                 callers = callers or Counter(
                     id(each) for at, each in zip(self._places, chunks, strict=True) if at in there
@@ -139,6 +141,12 @@ class Steps:
             ]
             if self._full:
                 await self._room
+
+    def _no_end(self) -> BatchError:
+        return BatchError(
+            f"handler {self._name!r} must yield microbatch.END for an item that is finished, "
+            "got StopIteration"
+        )
 
     def _too_slow(self) -> CapacityError:
         return CapacityError(

@@ -145,10 +145,12 @@ def test_a_number_beyond_every_float_is_named() -> None:
 
 
 def test_a_batcher_is_no_handler() -> None:
-    with pytest.raises(
-        TypeError, match=r"^handler must be a function of a list of items, got <Batch"
-    ):
+    with pytest.raises(TypeError) as caught:
         Batcher(Batcher(handler))  # type: ignore[call-overload]
+    assert str(caught.value) == (
+        "handler must be a function of a list of items, got <Batcher 'handler'>, "
+        "which is a batcher already: use it as it is"
+    )
 
 
 def test_results_by_priority_have_no_order() -> None:

@@ -167,6 +167,22 @@ async def test_an_exception_in_a_place_is_raised_to_that_reader_alone() -> None:
     assert poison[1].__cause__ is error
 
 
+@pytest.mark.parametrize("end", [StopIteration, StopIteration()], ids=["class", "instance"])
+async def test_stop_iteration_is_no_end_of_an_item_and_the_error_names_what_is(end: Any) -> None:
+    async def handler(items: list[Any]) -> AsyncIterator[list[Any]]:
+        yield [1, 2]
+        yield [end, 3]
+
+    batcher = streaming(handler)
+    ended, other = await asyncio.gather(read(batcher.stream("e")), read(batcher.stream("o")))
+    assert other == [2, 3]
+    assert ended[0] == 1
+    assert str(ended[1]) == (
+        "handler 'handler' must yield microbatch.END for an item that is finished, "
+        "got StopIteration"
+    )
+
+
 async def test_a_handler_without_items_left_is_closed_where_it_stands() -> None:
     cleaned_up = []
 
