@@ -71,10 +71,11 @@ class Batcher(Front[T_contra, R_co]):
     As an async context manager it is closed on the way out, and finishes what it has accepted,
     whether the body raised or not.
 
-    A handler that awaits a submission to its own batcher needs another slot for it, and results
-    that are not ordered. Where nothing could ever free one, what it awaits raises RuntimeError at
-    once. That is known of what it awaits by itself, directly or through ``gather``; in a task of
-    its own, or in a thread, it would wait for ever.
+    A handler that awaits a submission to its own batcher needs another slot for it, room within
+    the capacity, and results that are not ordered. Where nothing could ever free a slot, or room,
+    what it awaits raises RuntimeError at once. That is known of what it awaits by itself, directly
+    or through a ``gather`` that it awaits as soon as it is made; in a task of its own, or in a
+    thread, it would wait for ever, and so it would where ordered results hold the last room.
     """
 
     if TYPE_CHECKING:

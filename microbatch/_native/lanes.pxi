@@ -555,6 +555,15 @@ cdef class Lane:
             note_wait(self)
         return 0
 
+    def look_at_waits(self):
+        if not self.waits_noted:
+            self.waits_noted = True
+            try:
+                self.schedule(self.tell_waits)
+            except BaseException:
+                self.waits_noted = False
+                raise
+
     def tell_waits(self):
         self.waits_noted = False
         self.on_own_wait()

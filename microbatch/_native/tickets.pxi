@@ -110,7 +110,9 @@ cdef class Ticket:
         return bound
 
     cdef inline int add(self, object callback, object context) except -1:
-        if self.state <= IN_FLIGHT and (not self.lane.slot_free or self.lane.in_line):
+        if self.state <= IN_FLIGHT and (
+            not self.lane.slot_free or self.lane.in_line or self.lane.some_wait()
+        ):
             self.lane.note_wait()
         if context is None:
             context = PyContext_CopyCurrent()

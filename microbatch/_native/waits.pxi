@@ -13,12 +13,7 @@ cdef int note_wait(Lane lane) except -1:
         return 0
     for flight in lane.running:
         if flight.context is <object> here:
-            lane.waits_noted = True
-            try:
-                lane.schedule(lane.tell_waits)
-            except BaseException:
-                lane.waits_noted = False
-                raise
+            lane.look_at_waits()
             return 0
     return 0
 
