@@ -44,6 +44,14 @@ async def test_the_handler_that_is_given_up_first_is_told(policy: Any) -> None:
     assert [str(outcome) for outcome in outcomes] == ["own", SLOTS]
 
 
+async def test_where_no_timeout_ends_a_handler_the_youngest_is_told() -> None:
+    batcher = asker(max_batch_size=1, max_concurrent_batches=2, cancel_abandoned=False)
+    early = batcher.submit("A", timeout=9.0)
+    await asyncio.sleep(1.0)
+    outcomes = await asyncio.gather(early, batcher.submit("B"), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["own", SLOTS]
+
+
 async def test_a_slot_that_a_timeout_frees_is_waited_for() -> None:
     batcher = asker(max_batch_size=1, max_concurrent_batches=2)
     early = batcher.submit("A", timeout=5.0)
