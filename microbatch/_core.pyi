@@ -120,6 +120,10 @@ class Flight(Generic[_T]):
     @property
     def deadlines(self) -> list[float | None]: ...
     @property
+    def first_deadline(self) -> float:
+        """When the first of the callers is late; infinity where none ever is."""
+
+    @property
     def failed(self) -> int: ...
     @property
     def ended(self) -> float: ...
@@ -297,6 +301,9 @@ class Lane:
     def began(self, flight: Flight[Any], context: Context) -> None:
         """Know that a handler call for a flight runs in a context, until ended()."""
     def ended(self, flight: Flight[Any]) -> None: ...
+    def look_at_waits(self) -> None:
+        """Have ``on_own_wait`` called soon."""
+
     def tell_waits(self) -> None: ...
     def whereabouts(
         self, ticket: Ticket[Any]

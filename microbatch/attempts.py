@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch._core import Flight, Lane
 from microbatch.batch import served, serving
-from microbatch.calling import Handler, take_answer
+from microbatch.calling import Handler, Underway, take_answer
 from microbatch.options import Options
 from microbatch.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
 
@@ -118,11 +118,9 @@ class Attempts(Settling):
         """Tell whether a task is a handler call."""
         return task in self._calls
 
-    def handlers(
-        self, batches: Iterable[Flight[Any]]
-    ) -> dict[Flight[Any], "asyncio.Task[Any] | None"]:
+    def handlers(self, batches: Iterable[Flight[Any]]) -> Underway:
         """Give each batch its handler call under way; one that pauses has none."""
-        calls = {batch: task for task, batch in self._calls.items()}
+        calls = {flight.batch: (flight, task) for task, flight in self._calls.items()}
         return {batch: calls.get(batch) for batch in batches}
 
     def pauses(self, flight: Flight[Any]) -> bool:
@@ -173,7 +171,7 @@ class Attempts(Settling):
     async def _work(self, flight: Flight[Any], items: list[Any]) -> Any:
         # An eager task is running before anybody else could make it known.
         flight.task = asyncio.current_task()
-        self._calls[flight.task] = flight.batch
+        self._calls[flight.task] = flight
         return await self._take_answer(flight, self._handler(items))
 
     async def pause(self, flight: Flight[Any], sleep: Callable[[], Awaitable[None]]) -> None:

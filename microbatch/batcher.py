@@ -72,12 +72,13 @@ class Batcher(Front[T_contra, R_co]):
     As an async context manager it is closed on the way out, and finishes what it has accepted,
     whether the body raised or not.
 
-    A handler that awaits a submission to its own batcher needs another slot for it, and results
-    that are not ordered. Where nothing could ever free one, what it awaits raises RuntimeError at
-    once. That is known of what it awaits by itself, directly or through ``gather``. Otherwise it
-    would wait for ever, or until a ``timeout``: through ``shield``, ``asyncio.wait`` or
-    ``as_completed``, in a task of its own, in a thread, or through another batcher whose handler
-    awaits an item of this one.
+    A handler that awaits a submission to its own batcher needs another slot for it, room within
+    the capacity, and results that are not ordered. Where nothing could ever free a slot, or room,
+    what it awaits raises RuntimeError at once. That is known of what it awaits by itself, directly
+    or through a ``gather`` that it awaits as soon as it is made. Otherwise it would wait for ever,
+    or until a ``timeout``: through ``shield``, ``asyncio.wait`` or ``as_completed``, in a task of
+    its own, in a thread, through another batcher whose handler awaits an item of this one, or where
+    ordered results hold the last room.
     """
 
     if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._core import Flight, Lane
 from microbatch.batch import served
@@ -12,7 +12,10 @@ from microbatch.partial import answer_one_by_one, answer_together
 from microbatch.settling import only_caller
 from microbatch.steps import Steps
 
-__all__ = ["Call", "Handler", "caller_of", "take_answer"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Call", "Handler", "Underway", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
@@ -21,6 +24,9 @@ Call: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
 It is called where ``served()`` gives the batch's flight. The coroutine answers the results, or
 SETTLED, or as much as was answered before a failure."""
+Underway: TypeAlias = Mapping[Flight[Any], "tuple[Flight[Any], asyncio.Task[Any] | None] | None"]
+"""Each batch that has a slot, with the items that its handler call is for, and that call's task;
+None between two calls."""
 
 
 def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call:

@@ -16,7 +16,7 @@ from microbatch._core import Flight, Lane, Ticket
 from microbatch.abandoning import give_up
 from microbatch.attempts import Attempts
 from microbatch.batch import Reason, serving
-from microbatch.calling import Handler, caller_of
+from microbatch.calling import Handler, Underway, caller_of
 from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
 from microbatch.forming import Forming
@@ -129,6 +129,7 @@ class Dispatcher:
         if not self.lane.grouped:  # and with a bound on the weight it has to be
             group(self.lane, options)
         self._pump()
+        self.lane.look_at_waits()  # there may be fewer slots, or no timeout any more
 
     @property
     def slots_busy(self) -> int:
@@ -147,6 +148,7 @@ class Dispatcher:
         try:
             if lane.overdue:
                 self._lateness.settle()
+                self._look_at_waits()
             while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
         finally:  # an eager handler may have raised an exit request
@@ -216,6 +218,7 @@ class Dispatcher:
                     self.loop.call_later(ENDING, self._pump, context=self._context)
                 elif self._free > 0:
                     self._pump()
+                self._look_at_waits()
 
     def _seems_to_end(self) -> bool:
         """Tell whether the loop's tasks are all cancelled, as they are at the end of asyncio.run.
@@ -265,11 +268,15 @@ class Dispatcher:
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
 
-    def _handlers(self) -> dict[Flight[Any], asyncio.Task[Any] | None]:
+    def _handlers(self) -> Underway:
         """Give the batches under way, each with its handler call, or None while it has none."""
-        batches: dict[Flight[Any], asyncio.Task[Any] | None]
-        batches = {flight: task for task, flight in self._running.items() if flight.reason}
-        return batches if self._attempts is None else self._attempts.handlers(batches)
+        calls = {flight: (flight, task) for task, flight in self._running.items() if flight.reason}
+        return calls if self._attempts is None else self._attempts.handlers(calls)
+
+    def _look_at_waits(self) -> None:
+        """Look again at handlers that wait, for now it may be in vain."""
+        if self._waits.some:
+            self.lane.look_at_waits()
 
     def _tell_waits(self) -> None:
         self._waits.tell()

@@ -63,7 +63,10 @@ class Answer(concurrent.futures.Future[R], Generic[R]):
     def result(self, timeout: float | None = None) -> R:
         """Wait for the result, at most ``timeout`` seconds, as futures do."""
         self._refuse_to_wait()
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        finally:
+            del self  # or what it failed with would know itself, by its traceback
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the failure, at most ``timeout`` seconds, as futures do."""

@@ -72,8 +72,10 @@ class ReadAhead(Generic[T, R]):
                         continue
                     else:
                         raise
-                del future
+                finally:
+                    del future  # or what it failed with would know itself, by its traceback
                 yield (item, outcome) if self._with_items else outcome
+                del outcome  # as above
             if self._failure is not None:
                 raise self._failure
         finally:

@@ -80,8 +80,8 @@ class RetryPolicy:
         except Exception as raised:
             last = last_error(raised)
             if last is error:  # without the frames of tenacity, which know it
-                raised.__traceback__ = None
-                last.__traceback__ = traceback
+                raised.with_traceback(None)  # which no exception of a frozen class refuses
+                last.with_traceback(traceback)
             return None, last
         finally:
             retrying.iter_state.reset()  # it knows its owner

@@ -62,7 +62,9 @@ class MappedSource(Generic[T, R]):
                         raise
                 finally:
                     item = self._give_back(ticket)
+                    ticket = None  # or what it failed with would know itself, by its traceback
                 yield (item, outcome) if self._with_items else outcome
+                del outcome  # as above
             reader.result()
         finally:
             await self._stop(reader)

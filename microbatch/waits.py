@@ -6,15 +6,24 @@ or in threads, cannot be known.
 """
 
 import asyncio
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from microbatch._core import Flight, Group, Lane, Ticket
+from microbatch.calling import Underway
 from microbatch.options import Options
 from microbatch.turns import Turns, line_of, line_of_group
 
 __all__ = ["OwnWaits"]
+
+GATHERING = "_GatheringFuture"
+"""What ``gather`` gives; other futures that have children may not wait for all of them."""
+ROOM = (
+    "for which there could never be room: call the function itself, or give the batcher more room "
+    "(capacity)"
+)
 
 
 class OwnWaits:
@@ -27,7 +36,7 @@ class OwnWaits:
         name: str,
         *,
         turns: Turns | None,
-        handlers: Callable[[], Mapping[Flight[Any], "asyncio.Task[Any] | None"]],
+        handlers: Callable[[], Underway],
     ) -> None:
         self._lane = lane
         self._turns = turns
@@ -35,24 +44,40 @@ class OwnWaits:
         self._name = name
         self._why = why_in_vain(options)
         self._handlers = handlers
+        self._given_up_when_late = options.cancel_abandoned
+        self._fails_when_late = options.timeout_policy == "fail"
+        self.some = False
+        """Whether a handler waited for an item of its own batcher when that was looked at last."""
         lane.in_line = (
             turns is not None or self._most_per_key < math.inf or options.dedupe_in_flight
         )
 
     def tell(self) -> None:
-        """Fail what the youngest of the handlers waits for that wait in vain."""
+        """Fail what one of the handlers waits for that wait in vain.
+
+        It is the one that would be given up first, for what ends sooner may free a slot for others;
+        where none would be, it is the youngest.
+        """
+        error = functools.partial(self._error, ROOM if self._no_room() else self._why)
         for ticket in self._in_vain():
-            self._lane.take_ticket(ticket).fail(self._error)
+            self._lane.take_ticket(ticket).fail(error)
         self._lane.wake_soon()
 
-    def _error(self, _: Ticket[Any]) -> RuntimeError:
+    def _error(self, why: str, _: Ticket[Any]) -> RuntimeError:
         return RuntimeError(
-            f"the handler of batcher {self._name!r} awaits an item of its own batcher, {self._why}"
+            f"the handler of batcher {self._name!r} awaits an item of its own batcher, {why}"
         )
 
+    def _no_room(self) -> bool:
+        """Tell whether all that is to be handled waits for admission, and not for a slot."""
+        lane = self._lane
+        return lane.slot_free and lane.waiting > 0 and not lane.queued
+
     def _in_vain(self) -> list[Ticket[Any]]:
-        waits = {flight: self._awaited_by(task) for flight, task in self._handlers().items()}
-        stuck = {flight: tickets for flight, tickets in waits.items() if tickets}
+        calls = self._handlers()
+        waits = {batch: self._awaited_by(call and call[1]) for batch, call in calls.items()}
+        stuck = {batch: tickets for batch, tickets in waits.items() if tickets}
+        self.some = bool(stuck)
         while going_on := [
             flight
             for flight, tickets in stuck.items()
@@ -60,7 +85,19 @@ class OwnWaits:
         ]:
             for flight in going_on:
                 del stuck[flight]
-        return stuck[max(stuck, key=departure)] if stuck else []
+        if not stuck:
+            return []
+        served = {batch: call[0] for batch, call in calls.items() if call}
+        return stuck[min(stuck, key=lambda batch: (self._end(served[batch]), -batch.departed))]
+
+    def _end(self, flight: Flight[Any]) -> float:
+        """Say when a handler call is cancelled unless it ends before; infinity for never."""
+        if self._fails_when_late:
+            return flight.first_deadline
+        if not self._given_up_when_late:
+            return math.inf
+        awaited = (deadline for deadline in flight.deadlines if deadline is not None)
+        return max(awaited, default=math.inf)
 
     def _awaited_by(self, waiter: Any) -> list[Ticket[Any]]:
         """Give the tickets of this lane that something waits for; none where it may be more."""
@@ -68,8 +105,9 @@ class OwnWaits:
             return [] if self._lane.whereabouts(waiter) is None else [waiter]
         if issubclass(type(waiter), asyncio.Task):
             return self._awaited_by(getattr(waiter, "_fut_waiter", None))
-        children: list[Any] = getattr(waiter, "_children", [])  # of gather
-        awaited = [self._awaited_by(child) for child in children if not child.done()]
+        if type(waiter).__name__ != GATHERING:
+            return []
+        awaited = [self._awaited_by(child) for child in waiter._children if not child.done()]
         return [ticket for tickets in awaited for ticket in tickets] if all(awaited) else []
 
     def _is_hopeless(
@@ -84,8 +122,10 @@ class OwnWaits:
         if places is None or ticket.deadline < math.inf:
             return False
         batches, groups = places
-        return any(batch in stuck or self._is_behind(batch, flight) for batch in batches) or any(
-            self._is_never_taken(group, flight, stuck, running) for group in groups
+        return (
+            any(batch in stuck or self._is_behind(batch, flight) for batch in batches)
+            or any(self._is_never_taken(group, flight, stuck, running) for group in groups)
+            or (bool(groups) and self._is_never_let_in(stuck, running))
         )
 
     def _is_behind(self, batch: Flight[Any], flight: Flight[Any]) -> bool:
@@ -107,6 +147,18 @@ class OwnWaits:
             return False
         return all(each in stuck for each in running if each.group is group)
 
+    def _is_never_let_in(
+        self, stuck: Mapping[Flight[Any], object], running: Mapping[Flight[Any], object]
+    ) -> bool:
+        """Tell whether whoever has the room waits for more, and keeps it for ever."""
+        if not self._no_room() or stuck.keys() != running.keys():
+            return False
+        lane = self._lane
+        in_flight = lane.unsettled - lane.joined - lane.waiting
+        calls = self._handlers().values()
+        endless = [served.deadlines.count(math.inf) for served, _ in filter(None, calls)]
+        return sum(endless) == in_flight
+
 
 def why_in_vain(options: Options) -> str:
     """Say what such an item waits for in vain, and what would help."""
@@ -127,8 +179,3 @@ def why_in_vain(options: Options) -> str:
         "for which no slot could ever be free: call the function itself, or give the batcher "
         f"{slots}"
     )
-
-
-def departure(flight: Flight[Any]) -> float:
-    """Say when a batch was taken."""
-    return flight.departed

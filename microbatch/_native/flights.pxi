@@ -64,6 +64,14 @@ cdef class Flight(Slots):
         return deadlines
 
     @property
+    def first_deadline(self):
+        cdef double first = INFINITY
+        cdef Ticket ticket
+        for ticket in tickets_of(self, {}):
+            first = min(first, ticket.deadline)
+        return first
+
+    @property
     def awaited(self):
         return tuple([place for place in range(self.tail) if self.ring[place].ticket != NULL])
 

@@ -444,7 +444,7 @@ cdef class Groups:
         """Tell whether a batch should go at once, after a submission."""
         cdef Lane lane = self.lane
         self.admit()
-        if not lane.free or not self.any():
+        if not lane.slot_free or not self.any():
             return False
         if self.pressing or lane.is_crowded():
             return True
@@ -458,7 +458,7 @@ cdef class Groups:
     cdef double company(self) except? -1.0:
         """Say until when the first group waits for company; infinity where none may go."""
         cdef Group group
-        if not self.lane.free or self.lane.latency == 0.0:
+        if not self.lane.slot_free or self.lane.latency == 0.0:
             return INFINITY
         self.admit()
         if len(self.ripe) > self.pressing:

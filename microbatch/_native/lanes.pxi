@@ -17,7 +17,7 @@ cdef class Lane:
     cdef double latency, timeout, batch_weight
     cdef Overflow overflow
     cdef readonly bint closed
-    cdef bint free                    # whether a handler call may start now
+    cdef public bint slot_free        # whether a handler call may start now
 
     cdef Slots queue
     cdef list flights
@@ -34,8 +34,8 @@ cdef class Lane:
     cdef Waker waker
     cdef list running                 # the flights whose handler calls are under way
     cdef size_t contexts              # a bit for the context of each of these
-    cdef size_t watched               # the same where they might wait in vain, else none
-    cdef bint lines, waits_noted      # they might though a slot is free; that one waits is noted
+    cdef bint waits_noted
+    cdef public bint in_line          # handlers may wait in vain though a slot is free
     cdef readonly Measures measures
     cdef bint capture                 # the context of each submission
 
@@ -257,7 +257,7 @@ cdef class Lane:
         cdef double when = ticket.deadline
         cdef bint due = False, natural = False
         cdef Py_ssize_t queued
-        if self.groups is None and self.free:
+        if self.groups is None and self.slot_free:
             queued = self.count_queued()
             if queued:
                 due = queued >= self.batch_size or self.is_crowded()
@@ -358,7 +358,7 @@ cdef class Lane:
 
     cdef inline int let_in(self) except -1:
         """Have those looked at that waited for admission, where a batch could go."""
-        if self.free:
+        if self.slot_free:
             self.soon_due()
         return 0
 
@@ -538,33 +538,10 @@ cdef class Lane:
         return leaving.queued
 
     # -------------------------------------------------------------------------------------- waits
-    @property
-    def slot_free(self):
-        return self.free
-
-    @slot_free.setter
-    def slot_free(self, bint free):
-        self.free = free
-        self.watch()
-
-    @property
-    def in_line(self):
-        return self.lines
-
-    @in_line.setter
-    def in_line(self, bint in_line):
-        self.lines = in_line
-        self.watch()
-
-    cdef inline int watch(self) noexcept:
-        self.watched = 0 if self.free and not self.lines else self.contexts
-        return 0
-
     def began(self, Flight flight not None, context):
         flight.context = context
         self.running.append(flight)
         self.contexts |= context_bit(<PyObject *> context)
-        self.watch()
 
     def ended(self, Flight flight not None):
         if flight.context is not None:
@@ -576,8 +553,16 @@ cdef class Lane:
         self.contexts = 0
         for flight in self.running:
             self.contexts |= context_bit(<PyObject *> flight.context)
-        self.watch()
         return 0
+
+    def look_at_waits(self):
+        if not self.waits_noted:
+            self.waits_noted = True
+            try:
+                self.schedule(self.tell_waits)
+            except BaseException:
+                self.waits_noted = False
+                raise
 
     def tell_waits(self):
         self.waits_noted = False
@@ -626,7 +611,7 @@ cdef class Lane:
         self.arm(next_deadline(self))
         if self.groups is not None:
             self.arm(self.groups.company())
-        elif self.free and self.count_queued():
+        elif self.slot_free and self.count_queued():
             self.arm(self.head_submitted() + self.latency)
 
     cdef int rest_if_idle(self) except -1:

@@ -114,8 +114,8 @@ cdef class Ticket:
         if context is None:
             waits = current_context()
             context = PyContext_CopyCurrent()
-        if self.lane.watched & context_bit(waits) and self.state <= IN_FLIGHT:
-            note_wait(self.lane, waits)
+        if self.lane.contexts & context_bit(waits):
+            note_wait(self.lane, self, waits)
         if self.callback is None:
             self.callback = callback
             self.context = context

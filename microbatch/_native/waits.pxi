@@ -5,19 +5,14 @@ cdef inline size_t context_bit(PyObject *context) noexcept:
     return (<size_t> 1) << ((<size_t> context >> 5) & 63)
 
 
-cdef int note_wait(Lane lane, PyObject *here) except -1:
+cdef int note_wait(Lane lane, Ticket ticket, PyObject *here) except -1:
     """Have it looked into soon, where it is a handler of this lane that waits, in this context."""
     cdef Flight flight
-    if lane.waits_noted:
-        return 0
+    if ticket.state > IN_FLIGHT or (lane.slot_free and not lane.in_line and not lane.some_wait()):
+        return 0                          # it need not wait long
     for flight in lane.running:
         if flight.context is <object> here:
-            lane.waits_noted = True
-            try:
-                lane.schedule(lane.tell_waits)
-            except BaseException:
-                lane.waits_noted = False
-                raise
+            lane.look_at_waits()
             return 0
     return 0
 

@@ -107,7 +107,7 @@ def test_executors_still_take_work_then(handler: str) -> None:
         if "executor" not in {handler!r}:
             entered.wait(10)
         batcher.submit(2)
-        threading.Thread(target=lambda: (wait_until(main_waits), leave.set())).start()
+        threading.Thread(target=lambda: (wait_until(main_waits), leave.set()), daemon=True).start()
     """
     printed, complaints = run(script)
     assert (" ".join(printed).replace("handled ", ""), complaints) == ("1 2", "")
