@@ -74,6 +74,7 @@ cdef extern from "_native/native.h":
     bint wakes_task "microbatch_wakes_task"(object) noexcept
     void set_await "microbatch_set_await"(object, iternextfunc, sendfunc)
     int set_method "microbatch_set_method"(object, PyMethodDef *) except -1
+    int set_like_base "microbatch_set_like_base"(object) except -1
     void raise_given "microbatch_raise"(object, object, object) noexcept
     void set_call "microbatch_set_call"(object, ternaryfunc)
     object new_like "microbatch_new_like"(object)

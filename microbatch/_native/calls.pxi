@@ -92,6 +92,7 @@ cdef PyMethodDef throw_method = PyMethodDef(
 )
 
 for _kind in (BatchedCall, RiderCall):
+    set_like_base(_kind)
     set_await(_kind, ticket_next, ticket_send)
     set_method(_kind, &send_method)
     set_method(_kind, &throw_method)

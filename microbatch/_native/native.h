@@ -112,6 +112,29 @@ static void microbatch_set_await(
     MICROBATCH_TYPE(type)->tp_as_async->am_send = send;
     MICROBATCH_TYPE(type)->tp_as_async->am_await = microbatch_itself;
 }
+/* A type that adds nothing to its base but methods: its objects come and go as those of the base do,
+   without a step of their own, and it has the base's attributes for its own, or each look at one
+   would go through its bases. */
+static int microbatch_set_like_base(PyObject *type)
+{
+    PyTypeObject *base = MICROBATCH_TYPE(type)->tp_base;
+    PyObject *own = MICROBATCH_TYPE(type)->tp_dict, *name, *attribute;
+    Py_ssize_t place = 0;
+    int failed = 0;
+    MICROBATCH_TYPE(type)->tp_dealloc = base->tp_dealloc;
+    MICROBATCH_TYPE(type)->tp_traverse = base->tp_traverse;
+    MICROBATCH_TYPE(type)->tp_clear = base->tp_clear;
+    while (!failed && PyDict_Next(base->tp_dict, &place, &name, &attribute)) {
+        if (Py_TYPE(attribute) != &PyGetSetDescr_Type || PyDict_Contains(own, name))
+            continue;
+        attribute = PyDescr_NewGetSet(
+            MICROBATCH_TYPE(type), ((PyGetSetDescrObject *)attribute)->d_getset);
+        failed = attribute == NULL || PyDict_SetItem(own, name, attribute) < 0;
+        Py_XDECREF(attribute);
+    }
+    PyType_Modified(MICROBATCH_TYPE(type));
+    return failed ? -1 : 0;
+}
 /* A method that raises without a frame of its own in the traceback. */
 static int microbatch_set_method(PyObject *type, PyMethodDef *method)
 {
