@@ -148,7 +148,8 @@ class Dispatcher:
         try:
             if lane.overdue:
                 self._lateness.settle()
-                self._look_at_waits()
+                if self._waits.some:  # for now it may be in vain
+                    self.lane.look_at_waits()
             while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
         finally:  # an eager handler may have raised an exit request
@@ -218,7 +219,8 @@ class Dispatcher:
                     self.loop.call_later(ENDING, self._pump, context=self._context)
                 elif self._free > 0:
                     self._pump()
-                self._look_at_waits()
+                if self._waits.some:  # for now it may be in vain
+                    self.lane.look_at_waits()
 
     def _seems_to_end(self) -> bool:
         """Tell whether the loop's tasks are all cancelled, as they are at the end of asyncio.run.
@@ -272,11 +274,6 @@ class Dispatcher:
         """Give the batches under way, each with its handler call, or None while it has none."""
         calls = {flight: (flight, task) for task, flight in self._running.items() if flight.reason}
         return calls if self._attempts is None else self._attempts.handlers(calls)
-
-    def _look_at_waits(self) -> None:
-        """Look again at handlers that wait, for now it may be in vain."""
-        if self._waits.some:
-            self.lane.look_at_waits()
 
     def _tell_waits(self) -> None:
         self._waits.tell()

@@ -34,7 +34,7 @@ class Settling:
 
     def __init__(self, name: str, options: Options) -> None:
         self._name = name
-        self._columnar = options.columnar
+        self._read = rows_of if options.columnar else results_of
         self._alone = only_caller(options)
         self._own_errors = self.own_errors
 
@@ -64,18 +64,19 @@ class Settling:
     def answer(self, flight: Flight[Any], answer: Any, name: str) -> Exception | None:
         """Hand out the results of a call; a wrong number of them is everybody's error."""
         try:
-            results = self.results(answer, flight.size, name)
+            if name:
+                results = results_of(answer, flight.size, name, hint="")
+            else:
+                results = self._read(answer, flight.size, self._name)
         except Exception as wrong:
             self.error(flight, wrong)
             return wrong
         flight.answer(results, self._own_errors)
         return None
 
-    def results(self, answer: Any, size: int, name: str = "") -> tuple[Any, ...]:
-        """Give what an answer means for each item; only a handler's is ever columnar."""
-        if name:
-            return results_of(answer, size, name, hint="")
-        return (rows_of if self._columnar else results_of)(answer, size, self._name)
+    def results(self, answer: Any, size: int) -> tuple[Any, ...]:
+        """Give what a handler's answer means for each item; nobody else's is ever columnar."""
+        return self._read(answer, size, self._name)
 
     def own_errors(self, flight: Flight[Any], results: Sequence[Any]) -> Individual:
         """Give what makes each caller's own exception of one among the results of a flight."""
