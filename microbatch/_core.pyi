@@ -17,7 +17,7 @@ _P = ParamSpec("_P")
 
 @disjoint_base
 class Ticket(Generic[_R_co]):
-    """Be the awaitable answer to one submission; made by a batcher, never by hand.
+    """The awaitable answer to one submission; made by a batcher, never by hand.
 
     Await it, or hand it to whatever takes an asyncio future: ``gather``, ``wait``, ``wait_for``,
     ``shield``, ``as_completed``. It settles exactly once. Cancelling it, or the task that awaits
@@ -87,7 +87,7 @@ class BatchedCall(Ticket[_R_co], Coroutine[Any, Any, _R_co]):
 
 @final
 class Flight(Generic[_T]):
-    """Be the items of one handler call, from taking them to settling the last."""
+    """The items of one handler call, from taking them to settling the last."""
 
     task: Any
     reason: Any
@@ -147,7 +147,7 @@ class Flight(Generic[_T]):
 
 @final
 class Group:
-    """Be the queued items of one key, in the order in which they are taken.
+    """The queued items of one key, in the order in which they are taken.
 
     ``queued`` counts those that could be taken, and ``weight`` is theirs together. ``in_flight``
     counts the batches of this key that are under way.
@@ -188,7 +188,7 @@ class Histogram:
 
 @final
 class Measures:
-    """Be the histograms of one lane."""
+    """The histograms of one lane."""
 
     @property
     def batch_size(self) -> Histogram: ...
@@ -201,7 +201,7 @@ class Measures:
 
 @final
 class Lane:
-    """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
+    """The queue, the deadlines and the wake-ups of one batcher on one loop."""
 
     slot_free: bool
     in_line: bool
@@ -330,7 +330,7 @@ class Router:
 
 @disjoint_base
 class Front(Generic[_T_contra, _R_co]):
-    """Be what items are submitted to."""
+    """What items are submitted to."""
 
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
     def __init__(self, router: Router) -> None: ...
@@ -395,7 +395,7 @@ class Front(Generic[_T_contra, _R_co]):
 
 @disjoint_base
 class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
-    """Be a front that is called as its function would be, and is bound to instances as a method."""
+    """A front that is called as its function would be, and is bound to instances as a method."""
 
     definition: Any
     @property
@@ -409,7 +409,7 @@ class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
 
 @final
 class TimerDescriptor:
-    """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 without one."""
+    """A Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 without one."""
 
     def __init__(self) -> None: ...
     @property

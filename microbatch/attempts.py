@@ -189,7 +189,7 @@ class Attempts(Settling):
 
 
 class Course:
-    """Be the way of one batch through its handler calls."""
+    """The way of one batch through its handler calls."""
 
     def __init__(self, attempts: Attempts, flight: Flight[Any]) -> None:
         self.lots = [Lot(flight, range(flight.size))]

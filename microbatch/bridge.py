@@ -34,7 +34,7 @@ LoopFactory: TypeAlias = Callable[[], AbstractEventLoop]
 
 
 class Bridge:
-    """Be what a BlockingBatcher is besides submitting: its thread and inbox, drained and closed."""
+    """What a BlockingBatcher is besides submitting: its thread and inbox, drained and closed."""
 
     _closed = True  # until there is something to close
 
@@ -244,7 +244,7 @@ class Bridge:
             self._closed = True
 
     def _forget_thread(self) -> None:
-        """Be in a process that was forked: no thread came along."""
+        """Know, in a process that was forked, that no thread came along."""
         self._opening = threading.Lock()
         if self._inbox is not None:
             self._inbox.forget_loop()

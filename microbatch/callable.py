@@ -1,4 +1,4 @@
-"""Be a Batcher that is called as its function would be, and bound to instances as a method."""
+"""A Batcher that is called as its function would be, and bound to instances as a method."""
 
 import functools
 import inspect
@@ -24,7 +24,7 @@ C = TypeVar("C")
 
 
 class OwnDocstring:
-    """Be the ``__doc__`` of a class whose instances each have their function's."""
+    """The ``__doc__`` of a class whose instances each have their function's."""
 
     def __init__(self, of_the_class: str | None) -> None:
         self._of_the_class = of_the_class
@@ -41,7 +41,7 @@ def own_docstring(of_the_class: str | None) -> Any:
 class Batched(
     Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co], Generic[P, T_contra, R_co]
 ):
-    """Be a batch function that is called with one item at a time: a Batcher that can be called.
+    """A batch function that is called with one item at a time: a Batcher that can be called.
 
     The function takes one list for each of its parameters. A call takes one value for each, binds
     keywords and defaults as Python does, and is what the call of an ``async def`` is: a coroutine,
@@ -179,7 +179,7 @@ class Batched(
 
 
 class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
-    """Be a streaming batch function: a call with one item gives the Stream of its chunks.
+    """A streaming batch function: a call with one item gives the Stream of its chunks.
 
     For the rest it is as Batched; ``submit`` gives a Ticket for the list of all its chunks.
     """
@@ -192,7 +192,7 @@ class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
         self._stands = True
 
     def _count_as_coroutine_function(self) -> None:
-        """Be none: a call gives a stream."""
+        """Leave it: a call gives a stream."""
 
     def __call__(  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         self, *args: P.args, **kwargs: P.kwargs
@@ -213,7 +213,7 @@ class BatchedStream(Batched[P, T_contra, list[C]], Generic[P, T_contra, C]):
 
 
 class UnboundMethod(Batched[P, T_contra, R_co]):
-    """Be a method as its class has it: to be called with the instance in front."""
+    """A method as its class has it: to be called with the instance in front."""
 
     __doc__ = own_docstring(__doc__)
 
@@ -236,7 +236,7 @@ class UnboundMethod(Batched[P, T_contra, R_co]):
 
 
 class Unbound(Router):
-    """Be the lanes of a method that is not bound: there are none."""
+    """The lanes of a method that is not bound: there are none."""
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(lambda: None)

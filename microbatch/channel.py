@@ -14,7 +14,7 @@ F = TypeVar("F", bound=Callable[[Any], Any] | None)
 
 @final
 class End:
-    """Be the type of END."""
+    """The type of END."""
 
     def __repr__(self) -> str:
         return "END"
@@ -28,7 +28,7 @@ END: Final = End()
 
 
 class Bell:
-    """Be what one task waits for again and again, where a future would have to be made each time.
+    """What one task waits for again and again, where a future would have to be made each time.
 
     It follows the protocol by which asyncio's tasks wait for futures. It may ring for no reason: a
     task looks whether what it waits for is there, and waits again.
@@ -89,7 +89,7 @@ def ring_all(bells: list[Bell]) -> None:
 
 
 class Channel:
-    """Be what a stream's item is queued as, and the buffer of its chunks."""
+    """What a stream's item is queued as, and the buffer of its chunks."""
 
     __slots__ = ("chunks", "item", "reader", "writer")
 

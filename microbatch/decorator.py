@@ -51,7 +51,7 @@ K = TypeVar("K")
 
 
 class SecondOptional(Protocol[A, B, R_co]):
-    """Be a function whose second list may be left out, as type checkers see it."""
+    """A function whose second list may be left out, as type checkers see it."""
 
     def __call__(self, a: list[A], b: list[B] = ..., /) -> Answer[R_co]:
         """Call it with or without."""
@@ -59,7 +59,7 @@ class SecondOptional(Protocol[A, B, R_co]):
 
 
 class ThirdOptional(Protocol[S_contra, A, B, R_co]):
-    """Be a function whose third argument may be left out: a method's second list."""
+    """A function whose third argument may be left out: a method's second list."""
 
     def __call__(self, first: S_contra, a: list[A], b: list[B] = ..., /) -> Answer[R_co]:
         """Call it with or without."""

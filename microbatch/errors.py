@@ -26,7 +26,7 @@ __all__ = [
 
 
 class MicrobatchError(Exception):
-    """Be the base of every error in this module."""
+    """The base of every error in this module."""
 
 
 class BatchError(MicrobatchError):

@@ -20,7 +20,7 @@ are no results for its items. ``cancelled``: its callers gave up, one was late u
 
 
 class BatchEvent:
-    """Be what both events have in common: the facts of a batch as it was dispatched."""
+    """What both events have in common: the facts of a batch as it was dispatched."""
 
     __slots__ = ("_flight", "_limit", "name")
 

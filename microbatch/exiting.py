@@ -37,7 +37,7 @@ EXECUTORS = ("concurrent.futures.thread", "concurrent.futures.process")
 
 
 class FinishingThread(LoopThread):
-    """Be the thread of a batcher's loop, which finishes what it accepted when the program ends."""
+    """The thread of a batcher's loop, which finishes what it accepted when the program ends."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ async def wait_for_accepted(
 
 
 class Used(Protocol):
-    """Be what threads submit to."""
+    """What threads submit to."""
 
     def _refuse(self) -> object:
         """Accept nothing any more."""
@@ -193,7 +193,7 @@ class Ends:
             atexit.register(self.finish_rest)
 
     def forget(self) -> None:
-        """Be in a process that was forked."""
+        """Know that this process was forked: what the other one has begun is none of its affair."""
         self._begun, self._forked = False, True
 
     def finish_accepted(self) -> None:

@@ -21,7 +21,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class Work(Protocol[R_co]):
-    """Be what is under way on the loop: a ticket or a task."""
+    """What is under way on the loop: a ticket or a task."""
 
     def cancel(self) -> bool:
         """Give it up."""
@@ -45,7 +45,7 @@ class Work(Protocol[R_co]):
 
 
 class Answer(concurrent.futures.Future[R], Generic[R]):
-    """Be the future of one call: begun on the loop, awaited by threads.
+    """The future of one call: begun on the loop, awaited by threads.
 
     It counts as pending until it is done, so it can be cancelled until then; that gives up the
     items. Waiting for it in the loop's own thread raises RuntimeError.
@@ -240,7 +240,7 @@ class Inbox:
         self.lose()
 
     def forget_loop(self) -> None:
-        """Be in a process that was forked: the loop runs in the other one."""
+        """Know, in a process that was forked, that the loop runs in the other one."""
         self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()

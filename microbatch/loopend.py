@@ -19,7 +19,7 @@ __all__ = ["is_watched", "tell_when_closed"]
 
 
 class Listener(Protocol):
-    """Be told of a loop's end, as long as anybody else remembers it."""
+    """What is told of a loop's end, as long as anybody else remembers it."""
 
     def loop_closed(self) -> object:
         """Know that the loop is closed; must not raise."""

@@ -12,7 +12,7 @@ __all__ = ["LoopThread"]
 
 
 class LoopThread:
-    """Be a thread that runs an event loop until it is told to stop.
+    """A thread that runs an event loop until it is told to stop.
 
     It is a daemon, and so are the worker threads that its loop starts: the interpreter does not
     wait for them. The loop can be sent calls before it runs.

@@ -13,7 +13,7 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 class UnboundBatchedMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched of a class, which is called with the instance in front."""
+    """A Batched of a class, which is called with the instance in front."""
 
     def __get__(
         self, instance: object, owner: type[Any] | None = None, /
@@ -27,7 +27,7 @@ class UnboundBatchedMethod(Protocol[P, T_contra, R_co]):
 
 
 class BatchedMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched in a class, as type checkers see it.
+    """A Batched in a class, as type checkers see it.
 
     Some compare it as it stands with the methods of a protocol, and not what is bound to an
     instance; others take it for a function that is yet to be bound. So it can be called as both.
@@ -53,7 +53,7 @@ class BatchedMethod(Protocol[P, T_contra, R_co]):
 
 
 class BatchedClassMethod(Protocol[P, T_contra, R_co]):
-    """Be a Batched over a classmethod, as type checkers see it."""
+    """A Batched over a classmethod, as type checkers see it."""
 
     def __get__(
         self, instance: object, owner: type[Any] | None = None, /

@@ -15,7 +15,7 @@ Outcome: TypeAlias = tuple[Any, BaseException | None]
 
 
 class Call:
-    """Be one call of a plain handler.
+    """One call of a plain handler.
 
     In another thread it runs in the context that it is given. A context cannot be pickled, so in
     another process it runs in an empty one.

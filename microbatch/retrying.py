@@ -14,7 +14,7 @@ Pause: TypeAlias = Callable[[Callable[[], Any]], Awaitable[None]]
 
 
 class CallState(RetryCallState):
-    """Be what tenacity's strategies look at; its times are the loop's."""
+    """What tenacity's strategies look at; its times are the loop's."""
 
     def __init__(
         self, retrying: AsyncRetrying, handler: Any, name: str, clock: Callable[[], float]

@@ -22,7 +22,7 @@ SETTLED: Any = object()
 
 
 class Interrupted(NamedTuple):
-    """Be the answer of a call that has failed with results for some of its items."""
+    """The answer of a call that has failed with results for some of its items."""
 
     results: dict[int, Any]
     """By place."""

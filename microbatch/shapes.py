@@ -12,7 +12,7 @@ W = TypeVar("W")
 
 
 class Results(Protocol[R_co]):
-    """Be what a handler may answer: a sized sequence, such as a list, an array or a tensor."""
+    """What a handler may answer: a sized sequence, such as a list, an array or a tensor."""
 
     def __len__(self) -> int:
         """Give the number of results."""
@@ -24,7 +24,7 @@ class Results(Protocol[R_co]):
 
 
 class Table(Protocol):
-    """Be a table of columns, such as a DataFrame."""
+    """A table of columns, such as a DataFrame."""
 
     @property
     def columns(self) -> Any:

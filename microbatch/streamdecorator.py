@@ -25,7 +25,7 @@ K = TypeVar("K")
 
 
 class UnboundBatchedStreamMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream of a class, which is called with the instance in front."""
+    """A BatchedStream of a class, which is called with the instance in front."""
 
     def __get__(
         self, instance: object, owner: type[Any] | None = None, /
@@ -39,7 +39,7 @@ class UnboundBatchedStreamMethod(Protocol[P, T_contra, K]):
 
 
 class BatchedStreamMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream in a class, as type checkers see it.
+    """A BatchedStream in a class, as type checkers see it.
 
     Some compare it as it stands with the methods of a protocol, and not what is bound to an
     instance; others take it for a function that is yet to be bound. So it can be called as both.
@@ -63,7 +63,7 @@ class BatchedStreamMethod(Protocol[P, T_contra, K]):
 
 
 class BatchedStreamClassMethod(Protocol[P, T_contra, K]):
-    """Be a BatchedStream over a classmethod, as type checkers see it."""
+    """A BatchedStream over a classmethod, as type checkers see it."""
 
     def __get__(
         self, instance: object, owner: type[Any] | None = None, /

@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 class Stream(AsyncIterator[C]):
-    """Be the chunks of one item, as a streaming handler yields them; made by a batcher.
+    """The chunks of one item, as a streaming handler yields them; made by a batcher.
 
     The iteration gives each chunk once, those that came before a failure before it. It ends when
     the item is finished, or raises what the item failed with: what the handler raised or gave in

@@ -23,7 +23,7 @@ SHORT = 0.002
 
 
 class TimerHandle(Protocol):
-    """Be what can be cancelled."""
+    """What can be cancelled."""
 
     def cancel(self) -> object:
         """Never call back."""
@@ -41,7 +41,7 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
 
 
 class Timer:
-    """Be the one timer of a lane: at most one call is outstanding."""
+    """The one timer of a lane: at most one call is outstanding."""
 
     _descriptor: TimerDescriptor | None = None
 

@@ -2,7 +2,7 @@
 
 @cython.internal
 cdef class OwnDeadlines:
-    """Be a heap of tickets by deadline; settled ones leave it when they come up, or in a sweep."""
+    """A heap of tickets by deadline; settled ones leave it when they come up, or in a sweep."""
 
     cdef list heap                    # (deadline, number, ticket)
     cdef Py_ssize_t number

@@ -2,7 +2,7 @@
 
 @cython.final
 cdef class Flight(Slots):
-    """Be the items of one handler call, from taking them to settling the last."""
+    """The items of one handler call, from taking them to settling the last."""
 
     __class_getitem__ = classmethod(GenericAlias)
 

@@ -35,7 +35,7 @@ cdef class Router:
 
 
 cdef class Front:
-    """Be what items are submitted to."""
+    """What items are submitted to."""
 
     cdef readonly Router router
     cdef Py_ssize_t width             # above 1 an item is a tuple or a list of so many values
@@ -112,7 +112,7 @@ cdef inline Ticket push(
 
 
 cdef class CallableFront(Front):
-    """Be a front that is called as its function would be, and is bound to instances as a method.
+    """A front that is called as its function would be, and is bound to instances as a method.
 
     A subclass has ``bind_to(instance, owner)``, which gives the front of an instance and may keep
     it in ``bound``, by the instance's ``id()``; ``call_unbound(args, kwargs)``, for what is not

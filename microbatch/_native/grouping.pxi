@@ -4,7 +4,7 @@
 @cython.internal
 @cython.freelist(64)
 cdef class Asked:
-    """Be what is known of an item before it is accepted; its group is held for it."""
+    """What is known of an item before it is accepted; its group is held for it."""
 
     cdef Group group
     cdef double weight, priority

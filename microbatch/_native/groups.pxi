@@ -11,7 +11,7 @@ cdef struct Ranked:
 
 @cython.final
 cdef class Group:
-    """Be the queued items of one key, in the order in which they are taken.
+    """The queued items of one key, in the order in which they are taken.
 
     ``queued`` counts those that could be taken, and ``weight`` is theirs together. ``in_flight``
     counts the batches of this key that are under way.

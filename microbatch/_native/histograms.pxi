@@ -114,7 +114,7 @@ cdef class Histogram:
 
 @cython.final
 cdef class Measures:
-    """Be the histograms of one lane."""
+    """The histograms of one lane."""
 
     cdef readonly Histogram batch_size, occupancy, queue_wait, handler_time
 

@@ -2,7 +2,7 @@
 
 @cython.final
 cdef class Lane:
-    """Be the queue, the deadlines and the wake-ups of one batcher on one loop."""
+    """The queue, the deadlines and the wake-ups of one batcher on one loop."""
 
     cdef readonly object loop
     cdef readonly str name

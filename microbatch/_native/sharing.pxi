@@ -5,7 +5,7 @@ cdef Py_ssize_t SHARED = -2               # the index of a slot whose ticket is 
 
 @cython.internal
 cdef class Rider(Ticket):
-    """Be the ticket of one caller who shares an item."""
+    """The ticket of one caller who shares an item."""
 
     cdef Shared shared                # None once it has left
 
@@ -57,7 +57,7 @@ cdef class Shared(Ticket):
         return 0
 
     cdef int forget(self) except -1:
-        """Be found by no new caller; but the heir, if there is one."""
+        """Hide from new callers, behind the heir if there is one."""
         cdef dict shared = self.group.shared
         try:
             if shared.get(self.same) is self:

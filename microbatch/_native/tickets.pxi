@@ -2,7 +2,7 @@
 
 @cython.freelist(1024)
 cdef class Ticket:
-    """Be the awaitable answer to one submission; made by a batcher, never by hand.
+    """The awaitable answer to one submission; made by a batcher, never by hand.
 
     Await it, or hand it to whatever takes an asyncio future: ``gather``, ``wait``, ``wait_for``,
     ``shield``, ``as_completed``. It settles exactly once. Cancelling it, or the task that awaits
@@ -155,7 +155,7 @@ cdef class Ticket:
 @cython.no_gc
 @cython.internal
 cdef class AddDoneCallback:
-    """Be a ticket's bound method, at a third of the price: a task makes and calls one per await."""
+    """A ticket's bound method, at a third of the price: a task makes and calls one per await."""
 
     cdef vectorcallfunc vectorcall
     cdef Ticket ticket
@@ -224,20 +224,20 @@ cdef class TicketIterator:
         raise StopIteration(given)
 
     def throw(self, kind, value=None, traceback=None):
-        """Be over, and raise; the ticket goes on."""
+        """Raise, and end here; the ticket goes on."""
         self.ticket = None
         raise_given(kind, value, traceback)
         raise_current()
 
     def close(self):
-        """Be over; the ticket goes on."""
+        """End here; the ticket goes on."""
         self.ticket = None
 
 
 @cython.final
 @cython.internal
 cdef class Many(Ticket):
-    """Be the one ticket of many items; its result is the list of theirs."""
+    """The one ticket of many items; its result is the list of theirs."""
 
     cdef list values
     cdef Py_ssize_t remaining

@@ -2,7 +2,7 @@
 
 @cython.final
 cdef class TimerDescriptor:
-    """Be a Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 without one."""
+    """A Linux timerfd on the monotonic clock, to the microsecond; ``fd`` is -1 without one."""
 
     cdef readonly int fd
 

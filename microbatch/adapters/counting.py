@@ -32,7 +32,7 @@ SECONDS = [2.0**power for power in range(-14, 7)]
 
 
 class Counted(Protocol):
-    """Be a batcher, as far as it is reported."""
+    """A batcher, as far as it is reported."""
 
     @property
     def name(self) -> str:

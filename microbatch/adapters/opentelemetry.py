@@ -32,7 +32,7 @@ NAME = "microbatch.batcher.name"
 
 
 class BatcherTelemetry(Batchers):
-    """Be an observer that makes a span of each batch, and metrics of batches and batchers.
+    """An observer that makes a span of each batch, and metrics of batches and batchers.
 
         telemetry = BatcherTelemetry()
         batcher = Batcher(handler, observer=telemetry)
@@ -87,7 +87,7 @@ class BatcherTelemetry(Batchers):
         return read
 
     def __call__(self, event: BatchDispatched | BatchEnded) -> None:
-        """Be told of a batch."""
+        """Take note of a batch."""
         if isinstance(event, BatchDispatched):
             self._begin(event)
         else:

@@ -25,7 +25,7 @@ class Failure(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Be one line of the input: its value, or why it has none."""
+    """One line of the input: its value, or why it has none."""
 
     line: int
     """The line's number, from 1."""

@@ -19,7 +19,7 @@ Outstanding: TypeAlias = tuple[Row, Ticket[Any] | Failure]
 
 
 class RowSource(Protocol):
-    """Be where rows come from."""
+    """Where rows come from."""
 
     @property
     def ended(self) -> bool:
@@ -39,7 +39,7 @@ class RowSource(Protocol):
 
 
 class RowSink(Protocol):
-    """Be where the answers go."""
+    """Where the answers go."""
 
     async def write(self, lines: Sequence[bytes], /) -> None:
         """Take the next lines, and return when they are safe. Raises OSError."""

@@ -51,7 +51,7 @@ async def while_connected(request: Request, work: Awaitable[R]) -> R:
 
 
 class StreamResponse(StreamingResponse):
-    """Be a StreamingResponse whose body is a ``microbatch.Stream``, or reads one.
+    """A StreamingResponse whose body is a ``microbatch.Stream``, or reads one.
 
     ::
 
