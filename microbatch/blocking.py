@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
-from asyncio import AbstractEventLoop
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
+from microbatch.attaching import Place, loop_at, refuse_own_loop
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.bridge import Bridge, LoopFactory
 from microbatch.errors import BatcherClosedError
 from microbatch.exiting import EXIT_TIMEOUT
 from microbatch.items import refuse_one
-from microbatch.noloop import cannot_attach
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 from microbatch.readahead import ReadAhead
 from microbatch.window import Window
@@ -23,8 +21,6 @@ from microbatch.window import Window
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from concurrent.futures import Future
-
-    from anyio.from_thread import BlockingPortal
 
     from microbatch._core import Ticket
     from microbatch.shapes import Columns, Named, Pair, Triple
@@ -42,7 +38,6 @@ R_co = TypeVar("R_co", covariant=True)
 
 Timeout: TypeAlias = float | EllipsisType | None
 Number: TypeAlias = float | EllipsisType
-Place: TypeAlias = "AbstractEventLoop | BlockingPortal | None"
 
 
 class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
@@ -457,34 +452,3 @@ def maker_of(handler: Any, options: BatcherOptions) -> Callable[[], Batcher[Any,
         )
     given.statistics()  # a method without its instance says so
     return lambda: given
-
-
-def refuse_own_loop(**options: Any) -> None:
-    """Raise TypeError for what is said of a loop that one does not have."""
-    for name in ("loop_factory", "exit_timeout"):
-        if name in options:
-            raise TypeError(
-                f"{name} must not be given to attached(), whose event loop is not its own, "
-                f"got {options[name]!r}"
-            )
-
-
-def loop_at(where: Place) -> AbstractEventLoop:
-    """Give the loop that is meant."""
-    if where is None:
-        return loop_here()
-    if isinstance(where, AbstractEventLoop):
-        return where
-    call: Callable[..., Any] | None = getattr(where, "call", None)
-    if call is None:
-        raise TypeError(f"where must be an event loop, a BlockingPortal or None, got {where!r}")
-    loop: AbstractEventLoop = call(loop_here)
-    return loop
-
-
-def loop_here() -> AbstractEventLoop:
-    """Give the running loop; RuntimeError, which says what to do, where none runs."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise cannot_attach() from None

@@ -49,16 +49,16 @@ class Definition:
         signature = Signature.of(function, skip_first=is_method)
         name = options.name or name_of(function)
         return cls(
-            kind,
-            function,
-            work,
-            options,
-            name,
-            in_class,
-            is_method,
-            signature,
-            makers_context(),
-            attributes,
+            kind=kind,
+            function=function,
+            work=work,
+            options=options,
+            name=name,
+            in_class=in_class,
+            is_method=is_method,
+            signature=signature,
+            context=makers_context(),
+            attributes=attributes,
         )
 
     @functools.cached_property

@@ -47,7 +47,7 @@ cdef inline Ticket new_rider(bint call):
 
 
 cdef int give_up(Ticket ticket) noexcept:
-    """Cancel a ticket, from whatever thread a coroutine is closed in, if it was forgotten there."""
+    """Cancel a ticket unless it is done, from whatever thread: that may be a collector's."""
     if ticket.state <= IN_FLIGHT:
         ticket.lane.on_given_up(ticket)
     return 0

@@ -112,9 +112,7 @@ cdef class Flight(Slots):
             self.lane.settle(slot, state, value, self.counted)
         if self.alive == 0:
             self.land()
-        self.lane.tidy()
-        if some_waited:
-            self.lane.let_in()
+        self.lane.go_on(some_waited)
         return True
 
     def part(self, Py_ssize_t start, Py_ssize_t stop):
@@ -170,17 +168,13 @@ cdef class Flight(Slots):
                     self.count_failure()
                     self.lane.settle(slot, RAISED, value, self.counted)
         self.land()
-        self.lane.tidy()
-        if some_waited:
-            self.lane.let_in()
+        self.lane.go_on(some_waited)
         return 0
 
     def fail(self, make_error):
         cdef bint some_waited = self.lane.some_wait()
         self.fail_all(make_error)
-        self.lane.tidy()
-        if some_waited:
-            self.lane.let_in()
+        self.lane.go_on(some_waited)
 
     cdef int fail_all(self, object make_error) except -1:
         cdef size_t place

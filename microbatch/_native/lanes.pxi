@@ -293,22 +293,25 @@ cdef class Lane:
             pass
         return 0
 
-    cdef int soon_due(self) except -1:
+    cdef inline int soon_due(self) except -1:
         if not self.due_scheduled:
-            self.due_scheduled = True
-            try:
-                self.schedule(self.due)
-            except BaseException:         # or nobody would ever ask again
-                self.due_scheduled = False
-                raise
+            self.schedule(self.due, &self.due_scheduled)
         return 0
 
-    cdef int schedule(self, object callback) except -1:
-        """Have the loop call back soon; it may refuse other threads, and then has another way."""
+    cdef int schedule(self, object callback, bint *mark) except -1:
+        """Have the loop call back soon, and set the mark until it does, for it to be asked once.
+
+        It may refuse other threads, and then has another way.
+        """
+        mark[0] = True
         try:
-            self.call_soon(callback)
-        except Exception:
-            self.call_soon_threadsafe(callback)
+            try:
+                self.call_soon(callback)
+            except Exception:
+                self.call_soon_threadsafe(callback)
+        except BaseException:             # or nobody would ever ask again
+            mark[0] = False
+            raise
         return 0
 
     cdef int make_way(self, Py_ssize_t count) except -1:
@@ -355,6 +358,13 @@ cdef class Lane:
     cdef inline bint some_wait(self) noexcept:
         """Tell whether items wait for admission."""
         return self.live > self.count_queued()
+
+    cdef inline int go_on(self, bint some_waited) except -1:
+        """Do what is to be done when items have been settled: some of others may have room now."""
+        self.tidy()
+        if some_waited:
+            self.let_in()
+        return 0
 
     cdef inline int let_in(self) except -1:
         """Have those looked at that waited for admission, where a batch could go."""
@@ -557,12 +567,7 @@ cdef class Lane:
 
     def look_at_waits(self):
         if not self.waits_noted:
-            self.waits_noted = True
-            try:
-                self.schedule(self.tell_waits)
-            except BaseException:
-                self.waits_noted = False
-                raise
+            self.schedule(self.tell_waits, &self.waits_noted)
 
     def tell_waits(self):
         self.waits_noted = False

@@ -19,12 +19,7 @@ cdef class Waker:
 
     cdef int soon(self) except -1:
         if not self.scheduled:
-            self.scheduled = True
-            try:
-                self.lane.schedule(self.run_scheduled)
-            except BaseException:
-                self.scheduled = False
-                raise
+            self.lane.schedule(self.run_scheduled, &self.scheduled)
         return 0
 
     def run_scheduled(self):

@@ -1,10 +1,11 @@
 """Finish what batchers have accepted when their app ends."""
 
 import asyncio
+import functools
 import inspect
 import logging
 import math
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any, TypeAlias
 
@@ -49,7 +50,7 @@ def lifespan(
     @asynccontextmanager
     async def living(app: Any) -> AsyncGenerator[Any]:
         own = nullcontext() if around is None else around(app)
-        async with own as state, draining(batchers, timeout):
+        async with own as state, at_the_end(functools.partial(drain, batchers, timeout)):
             yield state
 
     return living
@@ -80,32 +81,19 @@ def closing(
         if not isinstance(batcher, BlockingBatcher):
             check_batcher(batcher)
     check_timeout(timeout)
-    return closed_at_the_end(batchers, timeout)
+    return at_the_end(functools.partial(close, batchers, timeout))
 
 
 # --------------------------------------------------------------------------------------- at the end
 @asynccontextmanager
-async def draining(batchers: Sequence[AnyBatcher], timeout: float | None) -> AsyncGenerator[None]:
-    """Drain batchers at the end of the block, unless it is cancelled."""
+async def at_the_end(finish: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """Finish at the end of the block, whether it raised or not, unless it is cancelled."""
     try:
         yield
     except Exception:
-        await drain(batchers, timeout)
+        await finish()
         raise
-    await drain(batchers, timeout)
-
-
-@asynccontextmanager
-async def closed_at_the_end(
-    batchers: Sequence[Closable], timeout: float | None
-) -> AsyncGenerator[None]:
-    """Close batchers at the end of the block, unless it is cancelled."""
-    try:
-        yield
-    except Exception:
-        await close(batchers, timeout)
-        raise
-    await close(batchers, timeout)
+    await finish()
 
 
 async def drain(batchers: Sequence[AnyBatcher], timeout: float | None) -> None:
@@ -133,7 +121,7 @@ async def close(batchers: Sequence[Closable], timeout: float | None) -> None:
         if given_up := await batcher.aclose(time_until(deadline)):
             log.warning(
                 "batcher %r did not finish within %g s: items given up: %d",
-                batcher.batcher.name if isinstance(batcher, BlockingBatcher) else batcher.name,
+                batcher.name,
                 timeout,
                 given_up,
             )
