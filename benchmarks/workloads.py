@@ -4,7 +4,7 @@ Everything a workload needs is made before its clock starts; each gives seconds 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from benchmarks.bare import BATCH, CALLERS, FutureEcho, bare_future, by_callers, clocked, echo
@@ -41,9 +41,8 @@ async def decorated(count: int) -> float:
     return await by_callers(batched(max_batch_size=BATCH)(echo), count)
 
 
-async def gather_tickets(count: int) -> float:
-    """Gather tickets."""
-    submit = Batcher(echo, max_batch_size=BATCH).submit
+async def by_gather(submit: Callable[[int], Awaitable[Any]], count: int) -> float:
+    """Gather what each of so many submissions gives."""
 
     async def gather() -> None:
         await asyncio.gather(*[submit(index) for index in range(count)])
@@ -51,14 +50,14 @@ async def gather_tickets(count: int) -> float:
     return await clocked(gather(), count)
 
 
+async def gather_tickets(count: int) -> float:
+    """Gather tickets."""
+    return await by_gather(Batcher(echo, max_batch_size=BATCH).submit, count)
+
+
 async def gather_calls(count: int) -> float:
     """Gather calls of a decorated function."""
-    call = batched(max_batch_size=BATCH)(echo)
-
-    async def gather() -> None:
-        await asyncio.gather(*[call(index) for index in range(count)])
-
-    return await clocked(gather(), count)
+    return await by_gather(batched(max_batch_size=BATCH)(echo), count)
 
 
 async def group_calls(count: int) -> float:
@@ -90,12 +89,7 @@ async def group_futures(count: int) -> float:
 
 async def gather_futures(count: int) -> float:
     """Gather bare futures."""
-    submit = FutureEcho().submit
-
-    async def gather() -> None:
-        await asyncio.gather(*[submit(index) for index in range(count)])
-
-    return await clocked(gather(), count)
+    return await by_gather(FutureEcho().submit, count)
 
 
 async def lone_submit(count: int) -> float:

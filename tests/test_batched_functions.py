@@ -213,8 +213,8 @@ def test_it_looks_like_its_function() -> None:
 
 def test_the_class_has_a_docstring_of_its_own() -> None:
     assert Batched.__doc__ is not None
-    assert Batched.__doc__.startswith("Be a batch function")
-    assert "Be a batch function" in pydoc.render_doc(Batched)
+    assert Batched.__doc__.startswith("A batch function")
+    assert "A batch function" in pydoc.render_doc(Batched)
 
 
 def test_an_unknown_attribute() -> None:

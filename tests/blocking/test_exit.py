@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-import textwrap
 
 import pytest
+
+from tests.scripts import run_script
 
 PRELUDE = """
     import asyncio, atexit, os, signal, sys, threading, time, warnings
@@ -54,15 +54,9 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 def run(script: str, *flags: str, code: int = 0) -> tuple[list[str], str]:
     """Run a script in a fresh interpreter, and give what it printed, and its complaints."""
-    done = subprocess.run(
-        [sys.executable, *flags, "-c", textwrap.dedent(PRELUDE) + textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        timeout=25,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done.stdout.splitlines(), done.stderr
+    status, printed, complaints = run_script(PRELUDE, script, flags=flags, timeout=25)
+    assert status == code, complaints
+    return printed.splitlines(), complaints
 
 
 def unfinished(count: int, name: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, exiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
     from tests.blocking.conftest import Held
@@ -234,11 +234,16 @@ def test_a_forked_process_registers_again_what_multiprocessing_forgot(
     ends: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
+
+    def noting(name: str) -> Callable[[Any], Any]:
+        other = getattr(atexit, name)
+        return lambda what: calls.append(name) if what == ends.finish_rest else other(what)
+
     ends.finish_accepted()
     exiting.forget_threads()
     with monkeypatch.context() as patched:
-        patched.setattr(atexit, "unregister", lambda _: calls.append("unregister"))
-        patched.setattr(atexit, "register", lambda _: calls.append("register"))
+        for name in ("unregister", "register"):
+            patched.setattr(atexit, name, noting(name))
         for _ in range(2):
             with BlockingBatcher(echo) as batcher:
                 batcher.submit(1).result(10)

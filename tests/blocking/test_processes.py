@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import pytest
+
+from tests.scripts import run_script
 
 PRELUDE = """
     import asyncio, os, sys, threading, time, warnings
@@ -26,16 +25,9 @@ PRELUDE = """
 
 def run(script: str, *flags: str) -> str:
     """Run a script in a fresh interpreter, and give what it printed."""
-    code = textwrap.dedent(PRELUDE) + textwrap.dedent(script)
-    done = subprocess.run(
-        [sys.executable, *flags, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    status, printed, complaints = run_script(PRELUDE, script, flags=flags, timeout=20)
+    assert (status, complaints) == (0, "")
+    return printed.strip()
 
 
 @pytest.mark.parametrize("handler", ["double", "double_on_loop"])

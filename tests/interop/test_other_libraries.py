@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import textwrap
 import types
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import pytest
 import trio
 
 from microbatch import Batcher, BlockingBatcher, batched
+from tests.scripts import run_script
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -223,15 +222,9 @@ def run(script: str) -> list[str]:
             except RuntimeError as error:
                 return str(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script) + textwrap.dedent(code) + LAST],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.splitlines()
+    status, printed, complaints = run_script(script, code, LAST, timeout=60)
+    assert (status, complaints) == (0, "")
+    return printed.splitlines()
 
 
 LAST = """

@@ -1,11 +1,12 @@
 """What only a process of its own can show: memory, garbage, imports and descriptors."""
 
 import os
-import subprocess
 import sys
 import textwrap
 
 import pytest
+
+from tests.scripts import run_script
 
 PRELUDE = """
     import asyncio, gc, os, resource
@@ -29,16 +30,9 @@ PRELUDE = """
 
 def run(script: str) -> str:
     """Run a script in a fresh interpreter, with warnings as errors, and give what it printed."""
-    code = textwrap.dedent(PRELUDE) + textwrap.dedent(script)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    status, printed, complaints = run_script(PRELUDE, script, flags=("-W", "error"), timeout=60)
+    assert (status, complaints) == (0, "")
+    return printed.strip()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
