@@ -1,10 +1,11 @@
 """Turn many concurrent single calls into few batch calls."""
 
 from microbatch._core import BatchedCall, Ticket
+from microbatch._streams.channel import END, End
+from microbatch._streams.stream import Stream
 from microbatch.batch import Batch, current_batch
 from microbatch.batcher import Batcher
 from microbatch.blocking import BlockingBatcher
-from microbatch.channel import END, End
 from microbatch.decorator import Batched, BatchedStream, batched
 from microbatch.errors import (
     BatcherClosedError,
@@ -19,7 +20,6 @@ from microbatch.errors import (
 from microbatch.events import BatchDispatched, BatchEnded
 from microbatch.options import BatcherOptions, Options
 from microbatch.statistics import BatcherStatistics, Distribution
-from microbatch.streaming import Stream
 
 __all__ = [
     "END",

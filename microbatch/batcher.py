@@ -5,10 +5,14 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._core import Front
-from microbatch.channel import End
-from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
+from microbatch._dispatch.registry import Lanes
+from microbatch._handlers.answer_types import Columns, Named, Pair, Results, Triple
+from microbatch._handlers.kinds import as_coroutine_function, check_columnar, check_stream, name_of
+from microbatch._streams.channel import End
+from microbatch._streams.mapping import MappedSource
+from microbatch._streams.stream import Stream, open_stream
+from microbatch._streams.window import Window
 from microbatch.items import refuse_one
-from microbatch.lanes import Lanes
 from microbatch.options import (
     SECONDS_OR_NONE,
     BatcherOptions,
@@ -19,11 +23,7 @@ from microbatch.options import (
     one_of,
     seconds,
 )
-from microbatch.shapes import Columns, Named, Pair, Results, Triple
 from microbatch.statistics import BatcherStatistics
-from microbatch.stream import MappedSource
-from microbatch.streaming import Stream, open_stream
-from microbatch.window import Window
 
 __all__ = ["Answer", "Batcher", "Chunks", "Results", "Silence"]
 

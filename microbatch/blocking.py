@@ -7,23 +7,23 @@ import functools
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from microbatch.attaching import Place, loop_at, refuse_own_loop
+from microbatch._streams.blocking_mapping import ReadAhead
+from microbatch._streams.window import Window
+from microbatch._threads.attaching import Place, loop_at, refuse_own_loop
+from microbatch._threads.bridge import Bridge, LoopFactory
+from microbatch._threads.exiting import EXIT_TIMEOUT
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
-from microbatch.bridge import Bridge, LoopFactory
 from microbatch.errors import BatcherClosedError
-from microbatch.exiting import EXIT_TIMEOUT
 from microbatch.items import refuse_one
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
-from microbatch.readahead import ReadAhead
-from microbatch.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
     from concurrent.futures import Future
 
     from microbatch._core import Ticket
-    from microbatch.shapes import Columns, Named, Pair, Triple
+    from microbatch._handlers.answer_types import Columns, Named, Pair, Triple
     from microbatch.statistics import BatcherStatistics
 
 __all__ = ["BlockingBatcher"]

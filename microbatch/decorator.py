@@ -12,16 +12,16 @@ from typing import (
     overload,
 )
 
-from microbatch.batcher import Answer, Silence
-from microbatch.callable import Batched, BatchedStream
-from microbatch.columnardecorator import ColumnarDecorator
-from microbatch.methods import BatchedClassMethod, BatchedMethod, UnboundBatchedMethod
-from microbatch.options import BatcherOptions, HandlerOptions, Options
-from microbatch.streamdecorator import (
+from microbatch._decorating.callable import Batched, BatchedStream
+from microbatch._decorating.columnar import ColumnarDecorator
+from microbatch._decorating.methods import BatchedClassMethod, BatchedMethod, UnboundBatchedMethod
+from microbatch._decorating.streaming import (
     BatchedStreamClassMethod,
     BatchedStreamMethod,
     StreamDecorator,
 )
+from microbatch.batcher import Answer, Silence
+from microbatch.options import BatcherOptions, HandlerOptions, Options
 
 __all__ = [
     "Batched",

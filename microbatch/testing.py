@@ -30,7 +30,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, TypeVarTuple, cast
 
-from microbatch.loopend import is_watched
+from microbatch._loops.closing import is_watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator

@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from microbatch import testing
-from microbatch.lanes import Lanes
+from microbatch._dispatch.registry import Lanes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.binding import Signature
+from microbatch._decorating.binding import Signature
 
 if TYPE_CHECKING:
     from collections.abc import Callable

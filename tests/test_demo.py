@@ -22,10 +22,10 @@ pytest.importorskip("sklearn")
 from click.testing import CliRunner, Result
 from sklearn.exceptions import ConvergenceWarning
 
-from microbatch import demo
 from microbatch.batch import Reason
+from microbatch.cli import comparing
 from microbatch.cli.app import app
-from microbatch.demo import Comparison, Demo, Digits, Settings
+from microbatch.cli.comparing import Comparison, Demo, Digits, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,10 +95,10 @@ def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.Monk
     def missing(package: str) -> str:
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr(demo, "version", missing)
-    assert "microbatch (not installed)" in demo.versions()
-    monkeypatch.setattr(demo, "version", lambda package: "1.2.3")
-    assert "microbatch 1.2.3, scikit-learn 1.2.3" in demo.versions()
+    monkeypatch.setattr(comparing, "version", missing)
+    assert "microbatch (not installed)" in comparing.versions()
+    monkeypatch.setattr(comparing, "version", lambda package: "1.2.3")
+    assert "microbatch 1.2.3, scikit-learn 1.2.3" in comparing.versions()
 
 
 # --------------------------------------------------------------------------------------- the table
@@ -172,7 +172,7 @@ def test_wrong_options_exit_with_2() -> None:
 
 
 def test_without_its_extra_the_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "microbatch.demo")
+    monkeypatch.delitem(sys.modules, "microbatch.cli.comparing")
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)  # type: ignore[arg-type]
     result = invoke(*SMALL)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -183,7 +183,7 @@ def test_without_its_extra_the_demo_says_what_to_install(monkeypatch: pytest.Mon
 
 
 def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "microbatch.demo", None)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "microbatch.cli.comparing", None)  # type: ignore[arg-type]
     assert isinstance(invoke(*SMALL).exception, ModuleNotFoundError)
 
 
@@ -218,27 +218,29 @@ def test_an_interrupt_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None
                 signal.raise_signal(signal.SIGINT)
             return super().write(text)
 
-    monkeypatch.setattr(demo, "MLPClassifier", functools.partial(demo.MLPClassifier, verbose=True))
+    monkeypatch.setattr(
+        comparing, "MLPClassifier", functools.partial(comparing.MLPClassifier, verbose=True)
+    )
     with contextlib.redirect_stdout(Terminal()) as terminal, pytest.raises(KeyboardInterrupt):
         Digits.trained()
     assert "Iteration 2" not in terminal.getvalue()
 
 
 def test_another_warning_of_the_training_is_no_interrupt() -> None:
-    model = demo.MLPClassifier((1,), max_iter=1)  # never converges
+    model = comparing.MLPClassifier((1,), max_iter=1)  # never converges
     with pytest.warns(ConvergenceWarning):
-        demo.fit(model, [[0.0], [1.0]], [0, 1])
+        comparing.fit(model, [[0.0], [1.0]], [0, 1])
     with pytest.raises(ConvergenceWarning):  # warnings are errors here
-        demo.fit(model, [[0.0], [1.0]], [0, 1])
+        comparing.fit(model, [[0.0], [1.0]], [0, 1])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="has no such signal")
 def test_ctrl_c_ends_the_training() -> None:
     script = """
 from functools import partial
-from microbatch import demo
+from microbatch.cli import comparing
 from microbatch.cli import main
-demo.MLPClassifier = partial(demo.MLPClassifier, n_iter_no_change=1000, verbose=True)
+comparing.MLPClassifier = partial(comparing.MLPClassifier, n_iter_no_change=1000, verbose=True)
 main()
 """
     command = [sys.executable, "-u", "-c", script, "demo", *SMALL]
@@ -258,15 +260,15 @@ main()
 @pytest.mark.parametrize("stage", ["one call at a time", "micro-batched"])
 def test_ctrl_c_ends_the_traffic(stage: str) -> None:
     script = f"""
-from microbatch import demo
+from microbatch.cli import comparing
 from microbatch.cli import main
-enter = demo.Demo._enter
+enter = comparing.Demo._enter
 def entered(self, stage, total):
     enter(self, stage, total)
     if stage == {stage!r}:
-        self.settings = demo.Settings(callers=2, rounds=1_000_000)
+        self.settings = comparing.Settings(callers=2, rounds=1_000_000)
         print("begun", flush=True)
-demo.Demo._enter = entered
+comparing.Demo._enter = entered
 main()
 """
     command = [sys.executable, "-c", script, "demo", *SMALL]

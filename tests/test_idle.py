@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from microbatch import Batcher, timer
+from microbatch import Batcher
 from microbatch._core import TimerDescriptor
+from microbatch._loops import timer
+from microbatch._loops.timer import Timer, clock_of
 from microbatch.testing import RecordingHandler, VirtualClockEventLoop
-from microbatch.timer import Timer, clock_of
 
 HOUR = 3600.0
 SHORT = 0.0005

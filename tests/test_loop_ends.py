@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from microbatch import Batcher, loopend
-from microbatch.loopend import Quiet, is_watched, tell_when_closed
+from microbatch import Batcher
+from microbatch._loops import closing
+from microbatch._loops.closing import Quiet, is_watched, tell_when_closed
 from microbatch.testing import DeadlockError, RecordingHandler, VirtualClockEventLoop
 
 try:
@@ -259,13 +260,13 @@ def test_where_there_is_no_eventfd_a_socket_is_as_quiet(monkeypatch: pytest.Monk
 def test_two_threads_may_be_the_first_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     loop, first, second = asyncio.new_event_loop(), Listener(), Listener()
 
-    class Beaten(loopend.LoopEnd):
+    class Beaten(closing.LoopEnd):
         def __init__(self) -> None:
             super().__init__()
             monkeypatch.undo()
             tell_when_closed(loop, first)  # by another thread
 
-    monkeypatch.setattr(loopend, "LoopEnd", Beaten)
+    monkeypatch.setattr(closing, "LoopEnd", Beaten)
     tell_when_closed(loop, second)
     loop.close()
     assert (first.told, second.told) == (1, 1)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import Batcher, window
+from microbatch import Batcher
+from microbatch._streams import window
+from microbatch._streams.window import Window
 from microbatch.testing import RecordingHandler
-from microbatch.window import Window
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -12,7 +12,7 @@ from rich.table import Table
 from microbatch.cli.progress import answers_bar, is_watched
 
 if TYPE_CHECKING:
-    from microbatch.demo import Comparison, Demo, Measurement, Settings
+    from microbatch.cli.comparing import Comparison, Demo, Measurement, Settings
 
 __all__ = ["demo"]
 
@@ -80,7 +80,7 @@ def demo(**settings: Any) -> None:
 def prepare(settings: dict[str, Any], on_progress: Callable[[str, int, int], object]) -> "Demo":
     """Import what the demonstration needs, and check its settings; raises click's UsageError."""
     try:
-        from microbatch.demo import Demo, Settings  # noqa: PLC0415 - takes a second, may be missing
+        from microbatch.cli.comparing import Demo, Settings  # noqa: PLC0415 - takes a second, may be missing
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("sklearn", "numpy"):
             raise
@@ -103,7 +103,7 @@ def where(work: "Demo | None") -> str:
 
 def show(comparison: "Comparison", settings: "Settings") -> None:
     """Print the comparison on stdout: for people on a terminal, plain text elsewhere."""
-    from microbatch.demo import versions  # noqa: PLC0415 - as above
+    from microbatch.cli.comparing import versions  # noqa: PLC0415 - as above
 
     console = Console(highlight=False)
     console.print(

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from microbatch import Batched, Batcher, BatcherOptions
-from microbatch.binding import Signature
+from microbatch._decorating.binding import Signature
 
 __all__ = ["HandlerNotFoundError", "batcher_for", "binder", "load", "place"]
 

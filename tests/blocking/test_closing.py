@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, batched
-from microbatch.bridge import forget_threads
+from microbatch._threads.bridge import forget_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ from tests.scripts import run_script
 
 PRELUDE = """
     import asyncio, atexit, os, signal, sys, threading, time, warnings
-    from microbatch import Batcher, BatcherClosedError, BlockingBatcher, exiting
+    from microbatch import Batcher, BatcherClosedError, BlockingBatcher
+    from microbatch._threads import exiting
 
     def double(items):
         sys.stdout.write(" ".join(["handled", *map(str, items)]) + "\\n")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import Batcher, BatcherClosedError, BlockingBatcher, exiting
+from microbatch import Batcher, BatcherClosedError, BlockingBatcher
+from microbatch._threads import exiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,8 +32,8 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[exiting.Ends]:
     registered: list[Any] = []
     monkeypatch.setattr(threading, "_register_atexit", registered.append)
     monkeypatch.setattr(exiting, "running", set())
-    monkeypatch.setattr("microbatch.bridge.in_use", set())
-    monkeypatch.setattr(exiting, "in_use", sys.modules["microbatch.bridge"].in_use)  # type: ignore[attr-defined]
+    monkeypatch.setattr("microbatch._threads.bridge.in_use", set())
+    monkeypatch.setattr(exiting, "in_use", sys.modules["microbatch._threads.bridge"].in_use)  # type: ignore[attr-defined]
     made = exiting.Ends()
     made.registered = registered  # type: ignore[attr-defined]
     monkeypatch.setattr(exiting, "ends", made)

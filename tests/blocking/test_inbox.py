@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, HandlerCancelledError
-from microbatch.inbox import Answer, Inbox
+from microbatch._threads.inbox import Answer, Inbox
 
 
 class Interrupting(asyncio.SelectorEventLoop):

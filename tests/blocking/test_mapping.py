@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher, readahead, window
+from microbatch import BatcherClosedError, BatchTimeoutError, BlockingBatcher
+from microbatch._streams import blocking_mapping, window
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +97,7 @@ class Watched:
 def test_a_source_is_read_ahead_by_a_batch_more_than_the_slots_hold_within_the_capacity(
     ordering: Any, capacity: int | None, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 1000.0)
     source = Watched()
     with BlockingBatcher(
         tenfold, max_batch_size=4, max_concurrent_batches=2, capacity=capacity
@@ -115,7 +116,7 @@ def test_a_source_is_read_ahead_by_a_batch_more_than_the_slots_hold_within_the_c
 def test_with_a_key_a_source_is_read_ahead_by_the_whole_capacity(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 1000.0)
     source = Watched()
     with BlockingBatcher(tenfold, max_batch_size=1, capacity=20, key=lambda _: "a") as batcher:
         results = batcher.map(source)
@@ -127,7 +128,7 @@ def test_with_a_key_a_source_is_read_ahead_by_the_whole_capacity(
 def test_results_that_are_ready_are_not_held_back_by_a_slow_source(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 0.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 0.0)
     given: list[int] = []
 
     def source() -> Iterator[int]:
@@ -173,7 +174,7 @@ class HeldDistinct:
 def test_with_dedupe_a_source_is_read_ahead_by_distinct_items(
     ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 1000.0)
     handler = HeldDistinct()
     numbers = [number for number in range(64) for _ in range(5)]
     read: list[int] = []
@@ -196,7 +197,7 @@ def test_with_dedupe_a_source_is_read_ahead_by_distinct_items(
 def test_a_source_that_repeats_one_item_for_ever_is_read_within_a_bound(
     capacity: int | None, most: int, ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 1000.0)
     monkeypatch.setattr(window, "MOST_WITHOUT_CAPACITY", 100)
     read = itertools.count(1)
 
@@ -347,7 +348,7 @@ def test_a_batcher_that_closes_under_a_map_finishes_what_it_had() -> None:
 def test_giving_up_cancels_what_is_outstanding(
     ordering: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readahead, "PATIENCE", 1000.0)
+    monkeypatch.setattr(blocking_mapping, "PATIENCE", 1000.0)
 
     async def handler(items: list[int]) -> list[int]:
         if items[0]:

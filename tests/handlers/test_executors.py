@@ -22,7 +22,7 @@ from microbatch import (
     batched,
     current_batch,
 )
-from microbatch.remote import Call
+from microbatch._handlers.worker_calls import Call
 from tests.handlers.asking import outcomes
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from microbatch import Batcher, BatcherStatistics, Distribution
 from microbatch._core import Histogram
-from microbatch.lanes import distribution_of
+from microbatch._dispatch.registry import distribution_of
 from microbatch.statistics import duration
 from microbatch.testing import RecordingHandler
 

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from microbatch import END, Batcher
-from microbatch.channel import Bell, ring_all
+from microbatch._streams.channel import Bell, ring_all
 from tests.streaming.counting import Countdown, read, turns
 
 if TYPE_CHECKING:

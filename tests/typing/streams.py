@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import assert_type
 
 from microbatch import END, Batched, BatchedCall, BatchedStream, Batcher, Stream, batched
-from microbatch.channel import End
-from microbatch.streamdecorator import UnboundBatchedStreamMethod
+from microbatch._decorating.streaming import UnboundBatchedStreamMethod
+from microbatch._streams.channel import End
 
 
 # --------------------------------------------------------------------------------- partial answers

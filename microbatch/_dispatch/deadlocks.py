@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from microbatch._core import Flight, Group, Lane, Ticket
-from microbatch.calling import Underway
+from microbatch._dispatch.reordering import Turns, line_of, line_of_group
+from microbatch._handlers.calling import Underway
 from microbatch.options import Options
-from microbatch.turns import Turns, line_of, line_of_group
 
 __all__ = ["OwnWaits"]
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 
+from microbatch._dispatch.notices import notify
+from microbatch._loops.missing import cannot_await, refuse_patched_threads
+from microbatch._threads.exiting import FinishingThread, forget_threads, in_use, wait_for_accepted
+from microbatch._threads.inbox import Answer, Inbox
 from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
-from microbatch.exiting import FinishingThread, forget_threads, in_use, wait_for_accepted
-from microbatch.inbox import Answer, Inbox
-from microbatch.noloop import cannot_await, refuse_patched_threads
-from microbatch.notices import notify
 from microbatch.options import SECONDS_OR_NONE, seconds
 
 if TYPE_CHECKING:

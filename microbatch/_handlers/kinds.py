@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.to_thread
 
-from microbatch.remote import Call, Outcome
+from microbatch._handlers.worker_calls import Call, Outcome
 
 __all__ = [
     "as_coroutine_function",

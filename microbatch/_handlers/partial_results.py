@@ -12,8 +12,8 @@ from contextlib import aclosing
 from typing import Any
 
 from microbatch._core import Flight
+from microbatch._handlers.settling import SETTLED, Individual, Interrupted, as_it_is
 from microbatch.errors import BatchError, ResultCountError
-from microbatch.settling import SETTLED, Individual, Interrupted, as_it_is
 
 __all__ = ["answer_one_by_one", "answer_together"]
 

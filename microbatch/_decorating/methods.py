@@ -3,7 +3,7 @@
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from microbatch._core import BatchedCall
-from microbatch.callable import Batched
+from microbatch._decorating.callable import Batched
 
 __all__ = ["BatchedClassMethod", "BatchedMethod", "UnboundBatchedMethod"]
 

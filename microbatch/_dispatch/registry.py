@@ -12,11 +12,11 @@ from types import MappingProxyType
 from typing import Any
 
 from microbatch._core import Flight, Histogram, Lane, Router
+from microbatch._dispatch.dispatcher import Dispatcher
+from microbatch._handlers.calling import Handler
+from microbatch._loops.closing import tell_when_closed
+from microbatch._loops.missing import no_loop
 from microbatch.batch import makers_context
-from microbatch.calling import Handler
-from microbatch.dispatcher import Dispatcher
-from microbatch.loopend import tell_when_closed
-from microbatch.noloop import no_loop
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 

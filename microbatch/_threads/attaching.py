@@ -6,7 +6,7 @@ import asyncio
 from asyncio import AbstractEventLoop
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from microbatch.noloop import cannot_attach
+from microbatch._loops.missing import cannot_attach
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,15 +15,15 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from microbatch._core import Flight, Lane
+from microbatch._handlers.calling import Handler, Underway, take_answer
+from microbatch._handlers.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
 from microbatch.batch import served, serving
-from microbatch.calling import Handler, Underway, take_answer
 from microbatch.options import Options
-from microbatch.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-    from microbatch.retrying import RetryPolicy
+    from microbatch._handlers.retrying import RetryPolicy
 
 __all__ = ["Attempts"]
 
@@ -343,7 +343,7 @@ def policy_of(
     """Make the policy that the options ask for; only that needs tenacity."""
     if options.retry is None or not getattr(options.retry, "enabled", True):
         return None
-    from microbatch.retrying import RetryPolicy  # noqa: PLC0415 - tenacity may be missing
+    from microbatch._handlers.retrying import RetryPolicy  # noqa: PLC0415 - tenacity may be missing
 
     return RetryPolicy(options.retry, handler, name, loop.time)
 

@@ -4,8 +4,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+from microbatch._handlers.results import Wanted, is_mapping, is_table, places_of
 from microbatch.errors import BatchError
-from microbatch.positions import Wanted, is_mapping, is_table, places_of
 
 __all__ = ["rows_of"]
 

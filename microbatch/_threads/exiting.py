@@ -18,11 +18,11 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
+from microbatch._dispatch.notices import notify
+from microbatch._threads.inbox import Answer, Inbox
+from microbatch._threads.loop_thread import LoopThread
 from microbatch.batcher import Batcher
 from microbatch.errors import BatcherClosedError
-from microbatch.inbox import Answer, Inbox
-from microbatch.loopthread import LoopThread
-from microbatch.notices import notify
 
 __all__ = ["EXIT_TIMEOUT", "FinishingThread", "forget_threads", "in_use", "wait_for_accepted"]
 

@@ -1,8 +1,8 @@
 """Tell a lane the options that matter for single items."""
 
 from microbatch._core import Lane
-from microbatch.channel import as_it_is, of_entry
-from microbatch.observing import wants_contexts
+from microbatch._dispatch.observing import wants_contexts
+from microbatch._streams.channel import as_it_is, of_entry
 from microbatch.options import Options
 
 __all__ = ["configure", "group"]

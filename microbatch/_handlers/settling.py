@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from microbatch._core import Flight, Ticket
-from microbatch.columns import rows_of
+from microbatch._handlers.columns import rows_of
+from microbatch._handlers.own_exceptions import individual, original, results_of
 from microbatch.errors import HandlerCancelledError
 from microbatch.options import Options
-from microbatch.outcome import individual, original, results_of
 
 __all__ = ["SETTLED", "Individual", "Interrupted", "Settling", "as_it_is", "only_caller"]
 

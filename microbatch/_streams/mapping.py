@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from microbatch._core import Lane, Ticket
+from microbatch._streams.window import Window
 from microbatch.errors import BatchTimeoutError
-from microbatch.window import Window
 
 __all__ = ["MappedSource"]
 

@@ -8,12 +8,12 @@ from contextvars import Context
 from typing import Any
 
 from microbatch._core import Flight, Lane
-from microbatch.channel import END, Bell, Channel, ring_all
+from microbatch._handlers.own_exceptions import individual, original
+from microbatch._handlers.results import Wanted, is_exact, places_of
+from microbatch._handlers.settling import SETTLED, as_it_is
+from microbatch._streams.channel import END, Bell, Channel, ring_all
 from microbatch.errors import BatchError, CapacityError
 from microbatch.options import Options
-from microbatch.outcome import individual, original
-from microbatch.positions import Wanted, is_exact, places_of
-from microbatch.settling import SETTLED, as_it_is
 
 __all__ = ["Steps"]
 

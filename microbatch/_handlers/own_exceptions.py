@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from microbatch.copies import set_plainly, twin
+from microbatch._handlers.exception_copies import set_plainly, twin
+from microbatch._handlers.results import Wanted, is_exact, places_of
 from microbatch.errors import BatchError, HandlerCancelledError, ResultCountError
-from microbatch.positions import Wanted, is_exact, places_of
 
 __all__ = ["individual", "original", "results_of"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
+from microbatch._decorating.binding import Signature, parameters_of
+from microbatch._dispatch.registry import Lanes
+from microbatch._handlers.kinds import as_coroutine_function, check_columnar, check_stream, name_of
 from microbatch.batch import makers_context
-from microbatch.binding import Signature, parameters_of
-from microbatch.handler import as_coroutine_function, check_columnar, check_stream, name_of
-from microbatch.lanes import Lanes
 from microbatch.options import Options
 
 __all__ = ["Definition"]

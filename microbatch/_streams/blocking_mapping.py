@@ -8,8 +8,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from microbatch._streams.window import Window
 from microbatch.errors import BatchTimeoutError
-from microbatch.window import Window
 
 __all__ = ["ReadAhead"]
 

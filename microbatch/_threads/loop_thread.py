@@ -5,8 +5,8 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
-from microbatch.handler import tells_of_shutdown
-from microbatch.inbox import Inbox
+from microbatch._handlers.kinds import tells_of_shutdown
+from microbatch._threads.inbox import Inbox
 
 __all__ = ["LoopThread"]
 

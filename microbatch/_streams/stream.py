@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from microbatch._core import Front, Router, Ticket
-from microbatch.abandoning import give_up
-from microbatch.channel import Channel
+from microbatch._loops.cancelling import give_up
+from microbatch._streams.channel import Channel
 
 __all__ = ["Stream", "open_stream"]
 

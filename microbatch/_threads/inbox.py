@@ -10,9 +10,9 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Generic, Protocol, TypeVar
 
+from microbatch._handlers.own_exceptions import individual
+from microbatch._loops.closing import tell_when_closed
 from microbatch.errors import BatcherClosedError
-from microbatch.loopend import tell_when_closed
-from microbatch.outcome import individual
 
 __all__ = ["Answer", "Inbox", "Work"]
 

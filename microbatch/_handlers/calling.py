@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from microbatch._core import Flight, Lane
+from microbatch._handlers.partial_results import answer_one_by_one, answer_together
+from microbatch._handlers.settling import only_caller
+from microbatch._handlers.stream_calls import Steps
 from microbatch.batch import served
 from microbatch.options import Options
-from microbatch.partial import answer_one_by_one, answer_together
-from microbatch.settling import only_caller
-from microbatch.steps import Steps
 
 if TYPE_CHECKING:
     import asyncio

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
+from microbatch._decorating.callable import BatchedStream
+from microbatch._streams.stream import Stream
 from microbatch.batcher import Chunks
-from microbatch.callable import BatchedStream
 from microbatch.options import BatcherOptions
-from microbatch.streaming import Stream
 
 __all__ = [
     "BatchedStreamClassMethod",

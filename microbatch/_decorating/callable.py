@@ -9,11 +9,11 @@ from types import MethodType
 from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
 from microbatch._core import BatchedCall, CallableFront, Lane, Router
+from microbatch._decorating.binding import Signature
+from microbatch._decorating.definition import Definition, how_to_refer_to, kind_of
+from microbatch._streams.stream import Stream
 from microbatch.batcher import Batcher
-from microbatch.binding import Signature
-from microbatch.definition import Definition, how_to_refer_to, kind_of
 from microbatch.options import BatcherOptions, Options
-from microbatch.streaming import Stream
 
 __all__ = ["Batched", "BatchedStream"]
 

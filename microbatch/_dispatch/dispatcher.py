@@ -13,21 +13,21 @@ from contextvars import Context
 from typing import Any
 
 from microbatch._core import Flight, Lane, Ticket
-from microbatch.abandoning import give_up
-from microbatch.attempts import Attempts
+from microbatch._dispatch.configuring import configure, group
+from microbatch._dispatch.deadlocks import OwnWaits
+from microbatch._dispatch.forming import Forming
+from microbatch._dispatch.notices import notify
+from microbatch._dispatch.observing import Observing
+from microbatch._dispatch.reordering import Turns
+from microbatch._dispatch.timeouts import Lateness
+from microbatch._handlers.attempts import Attempts
+from microbatch._handlers.calling import Handler, Underway, caller_of
+from microbatch._handlers.settling import Settling
+from microbatch._loops.cancelling import give_up
+from microbatch._loops.timer import Timer, clock_of
 from microbatch.batch import Reason, serving
-from microbatch.calling import Handler, Underway, caller_of
-from microbatch.configuring import configure, group
 from microbatch.errors import BatcherClosedError
-from microbatch.forming import Forming
-from microbatch.lateness import Lateness
-from microbatch.notices import notify
-from microbatch.observing import Observing
 from microbatch.options import Options
-from microbatch.settling import Settling
-from microbatch.timer import Timer, clock_of
-from microbatch.turns import Turns
-from microbatch.waits import OwnWaits
 
 __all__ = ["Dispatcher"]
 

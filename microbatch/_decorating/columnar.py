@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from microbatch.callable import Batched
-from microbatch.methods import BatchedClassMethod, BatchedMethod
+from microbatch._decorating.callable import Batched
+from microbatch._decorating.methods import BatchedClassMethod, BatchedMethod
+from microbatch._handlers.answer_types import Columns, Named, Pair, Triple
 from microbatch.options import BatcherOptions
-from microbatch.shapes import Columns, Named, Pair, Triple
 
 __all__ = ["ColumnarDecorator"]
 
