@@ -5,6 +5,7 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
 
 from microbatch._core import Front
+from microbatch._dispatch.items import refuse_one
 from microbatch._dispatch.registry import Lanes
 from microbatch._handlers.answer_types import Columns, Named, Pair, Results, Triple
 from microbatch._handlers.kinds import as_coroutine_function, check_columnar, check_stream, name_of
@@ -12,7 +13,6 @@ from microbatch._streams.channel import End
 from microbatch._streams.mapping import MappedSource
 from microbatch._streams.stream import Stream, open_stream
 from microbatch._streams.window import Window
-from microbatch.items import refuse_one
 from microbatch.options import (
     SECONDS_OR_NONE,
     BatcherOptions,

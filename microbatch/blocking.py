@@ -7,6 +7,7 @@ import functools
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
+from microbatch._dispatch.items import refuse_one
 from microbatch._streams.blocking_mapping import ReadAhead
 from microbatch._streams.window import Window
 from microbatch._threads.attaching import Place, loop_at, refuse_own_loop
@@ -15,7 +16,6 @@ from microbatch._threads.exiting import EXIT_TIMEOUT
 from microbatch.batch import makers_context
 from microbatch.batcher import Answer, Batcher, Silence
 from microbatch.errors import BatcherClosedError
-from microbatch.items import refuse_one
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 
 from microbatch._core import Flight, Histogram, Lane, Router
 from microbatch._dispatch.dispatcher import Dispatcher
+from microbatch._dispatch.items import refuse_one
 from microbatch._handlers.calling import Handler
 from microbatch._loops.closing import tell_when_closed
 from microbatch._loops.missing import no_loop
@@ -66,6 +67,10 @@ class Lanes(Router):
     def find_lane(self) -> Lane:
         """Give the running loop's lane; called by the core when it doesn't know it yet."""
         return self.here().lane
+
+    def check_items(self, items: object) -> None:
+        """Raise TypeError for what are not several items; called by the core."""
+        refuse_one("items", items, "submit_many")
 
     def here(self) -> Dispatcher:
         """Give the running loop's dispatcher; RuntimeError where no loop runs."""
