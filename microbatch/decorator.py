@@ -20,7 +20,7 @@ from microbatch._decorating.streaming import (
     BatchedStreamMethod,
     StreamDecorator,
 )
-from microbatch.batcher import Answer, Silence
+from microbatch._handlers.answer_types import Answer, Silence
 from microbatch.options import BatcherOptions, HandlerOptions, Options
 
 __all__ = [

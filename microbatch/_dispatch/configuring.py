@@ -2,7 +2,7 @@
 
 from microbatch._core import Lane
 from microbatch._dispatch.observing import wants_contexts
-from microbatch._streams.channel import as_it_is, of_entry
+from microbatch._streams.channel import of_entry
 from microbatch.options import Options
 
 __all__ = ["configure", "group"]
@@ -25,11 +25,10 @@ def group(lane: Lane, options: Options) -> None:
     """Have items queued by more than their age, where the options ask for it."""
     if not options.in_groups:
         return
-    of_item = of_entry if options.stream else as_it_is
     lane.group(
-        key=of_item(options.key),
-        weigh=of_item(options.weigh),
-        priority=of_item(options.priority),
+        key=of_entry(options.key, streams=options.stream),
+        weigh=of_entry(options.weigh, streams=options.stream),
+        priority=of_entry(options.priority, streams=options.stream),
         dedupe=options.dedupe,
         dedupe_in_flight=options.dedupe_in_flight,
         refuse_overweight=options.overweight == "reject",

@@ -6,10 +6,10 @@ from typing import Any
 
 from microbatch._core import Flight, Group
 
-__all__ = ["Turns", "line_of", "line_of_group"]
+__all__ = ["ReorderBuffer", "line_of", "line_of_group"]
 
 
-class Turns:
+class ReorderBuffer:
     """Hold what has ended until all that departed before it has ended too.
 
     ``call_soon(callback, *args)`` and ``wake()`` are for when an exit request has got in between.

@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
 from microbatch._dispatch.notices import notify
-from microbatch._threads.inbox import Answer, Inbox
+from microbatch._threads.inbox import Inbox, ThreadFuture
 from microbatch._threads.loop_thread import LoopThread
 from microbatch.batcher import Batcher
 from microbatch.errors import BatcherClosedError
@@ -49,14 +49,14 @@ class FinishingThread(LoopThread):
         self._batcher = batcher
         self._timeout = timeout
         self._until: float | None = None
-        self._accepted: Answer[None] | None = None
+        self._accepted: ThreadFuture[None] | None = None
         self._pending = threading.Lock()
         self._closing = False
-        self._in_vain: set[Answer[Any]] | None = None
+        self._in_vain: set[ThreadFuture[Any]] | None = None
 
     def start(self) -> None:
         """Have the loop run; when that is interrupted, it ends."""
-        ends.prepare()
+        program_exit.prepare()
         running.add(self)
         try:
             super().start()
@@ -127,14 +127,14 @@ class FinishingThread(LoopThread):
 
     def _post(
         self, function: Callable[[], Coroutine[Any, Any, R]], *, refuse: bool = False
-    ) -> Answer[R]:
+    ) -> ThreadFuture[R]:
         """Run a coroutine function on the loop, and refuse what comes later, if asked to."""
 
         def start() -> asyncio.Task[R]:
             self.inbox.closed = self.inbox.closed or refuse
             return asyncio.create_task(function())
 
-        answer = Answer[R](self.inbox, start, size=0)
+        answer = ThreadFuture[R](self.inbox, start, size=0)
         self.inbox.post(answer)
         return answer
 
@@ -166,7 +166,7 @@ class Used(Protocol):
         """Know that no thread came along to this process."""
 
 
-class Ends:
+class ProgramExit:
     """Know what was prepared for the end of the program, and how far that has come."""
 
     def __init__(self) -> None:
@@ -231,11 +231,11 @@ def finish(*, accept: bool) -> list[FinishingThread]:
 def forget_threads() -> None:
     """Know, in a process that was forked, that no thread came along."""
     running.clear()
-    ends.forget()
+    program_exit.forget()
     for each in list(in_use):
         each._forget_thread()  # pyright: ignore[reportPrivateUsage]
 
 
 in_use: weakref.WeakSet[Used] = weakref.WeakSet()
 running: set[FinishingThread] = set()
-ends = Ends()
+program_exit = ProgramExit()
