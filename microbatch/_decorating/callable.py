@@ -260,7 +260,7 @@ class Unbound(Router):
 
 
 async def like_a_call(*args: Any, **kwargs: Any) -> None:
-    """Have the code flags of what gives coroutines; never called."""
+    """Lend the code flags of what gives coroutines; never called."""
 
 
 def is_classmethod_of(kind: Any, function: object) -> bool:

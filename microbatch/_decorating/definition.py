@@ -18,7 +18,7 @@ __all__ = ["Definition"]
 
 @dataclass(frozen=True)
 class Definition:
-    """Know what was decorated, and with which options."""
+    """What was decorated, and with which options."""
 
     kind: type[Any] | None
     """``classmethod`` or ``staticmethod`` where it is bound to a class, or to nothing."""

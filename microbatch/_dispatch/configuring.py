@@ -9,7 +9,7 @@ __all__ = ["configure", "group"]
 
 
 def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
-    """Have a lane go by the options; while somebody drains, no item waits for companions."""
+    """Give a lane its options; while somebody drains, no item waits for companions."""
     lane.configure(
         max_batch_size=options.max_batch_size,
         max_latency=0.0 if draining else options.max_latency,
@@ -22,7 +22,7 @@ def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
 
 
 def group(lane: Lane, options: Options) -> None:
-    """Have items queued by more than their age, where the options ask for it."""
+    """Group a lane's items by more than their age, where the options ask for it."""
     if not options.in_groups:
         return
     lane.group(

@@ -27,7 +27,7 @@ ROOM = (
 
 
 class DeadlockDetector:
-    """Know whose handlers wait in vain; ``handlers()`` gives the batches with their calls."""
+    """Find the handlers that wait in vain; ``handlers()`` gives the batches with their calls."""
 
     def __init__(
         self,

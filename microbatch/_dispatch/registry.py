@@ -123,7 +123,7 @@ class Dispatchers(Router):
         return sum(abandoned)
 
     def reconfigure(self, options: Options) -> None:
-        """Have all dispatchers go by these options, each from its own loop's thread."""
+        """Give all dispatchers these options, each from its own loop's thread."""
         self.options = options
         here = asyncio._get_running_loop()
         for dispatcher in list(self._dispatchers.values()):

@@ -25,7 +25,7 @@ class ReorderBuffer:
         self._departed.setdefault(line_of(flight), deque()).append(flight)
 
     def end(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
-        """Have a flight concluded when it is its turn, and now those whose turn it is."""
+        """Conclude a flight when it is its turn, and now those whose turn it is."""
         self._ended[flight] = conclude
         self._conclude(line_of(flight))
 

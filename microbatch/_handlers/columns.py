@@ -56,7 +56,7 @@ def columns_of(answer: Any, name: str) -> tuple[list[Column], MakeRow]:
 
 
 def labelled(columns: list[Column], name: str) -> tuple[list[Column], MakeRow]:
-    """Have rows be dicts; BatchError for two columns of one label, one of which would be lost."""
+    """Make dicts of rows; BatchError for two columns of one label, one of which would be lost."""
     labels = [label for label, _ in columns]
     for place, label in enumerate(labels):
         if label in labels[:place]:

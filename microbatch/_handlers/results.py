@@ -14,7 +14,7 @@ TEXT = (str, bytes, bytearray)
 
 
 class Expected(NamedTuple):
-    """Know what a handler has to answer for some items, and say so where it did not."""
+    """What a handler has to answer for some items; it makes the error where it did not."""
 
     name: str
     size: int

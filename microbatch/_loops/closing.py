@@ -22,12 +22,12 @@ class Listener(Protocol):
     """What is told of a loop's end, as long as anybody else remembers it."""
 
     def loop_closed(self) -> object:
-        """Know that the loop is closed; must not raise."""
+        """Take note that the loop is closed; must not raise."""
         ...
 
 
 def tell_when_closed(loop: AbstractEventLoop, listener: Listener) -> None:
-    """Have ``listener`` told once, from within ``loop.close()``; it is held weakly.
+    """Tell ``listener`` once, from within ``loop.close()``; it is held weakly.
 
     May be called from any thread. Raises OSError where no descriptor is left, and RuntimeError
     for a loop that is closed already.

@@ -67,7 +67,7 @@ class WakeEvent:
         return False
 
     def set_soon(self) -> None:
-        """Have the loop wake the task."""
+        """Wake the task in the loop's next turn."""
         self._loop.call_soon(self.set)
 
     def set(self) -> None:

@@ -89,7 +89,7 @@ class Bridge:
             return self._inbox
 
     def _post(self, start: Callable[[], Any], size: int = 1) -> ThreadFuture[Any]:
-        """Have items submitted on the loop, or an errand done, which has no size."""
+        """Submit items on the loop, or do an errand there, which has no size."""
         inbox = self._inbox
         if inbox is None or self._closed:
             inbox = self._open()
@@ -105,7 +105,7 @@ class Bridge:
 
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:
-        """Have what was submitted so far dispatched as slots become free, and return at once."""
+        """Dispatch what was submitted so far as slots become free, and return at once."""
 
         async def flush() -> None:
             self._batcher.flush()
@@ -244,7 +244,7 @@ class Bridge:
             self._closed = True
 
     def _forget_thread(self) -> None:
-        """Know, in a process that was forked, that no thread came along."""
+        """Forget the thread, in a process that was forked: it did not come along."""
         self._opening = threading.Lock()
         if self._inbox is not None:
             self._inbox.forget_loop()

@@ -40,7 +40,7 @@ class Work(Protocol[R_co]):
         ...
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
-        """Have ``fn`` called with it, once it is done."""
+        """Call ``fn`` with it, once it is done."""
         ...
 
 
@@ -173,7 +173,7 @@ class Inbox:
 
     # --------------------------------------------------------------------------------- any thread
     def post(self, future: ThreadFuture[Any]) -> None:
-        """Have ``future.step()`` called on the loop."""
+        """Call ``future.step()`` on the loop, soon."""
         self._entries.append(future)
         # The loop takes the mark away before it looks, so whoever sees the mark will be seen.
         if not self._signalled:
@@ -236,11 +236,11 @@ class Inbox:
         return lost
 
     def loop_closed(self) -> None:
-        """Know that others have closed the loop."""
+        """Fail whatever is not settled, for others have closed the loop."""
         self.lose()
 
     def forget_loop(self) -> None:
-        """Know, in a process that was forked, that the loop runs in the other one."""
+        """Forget the loop, in a process that was forked: it runs in the other one."""
         self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()
@@ -259,11 +259,11 @@ class Inbox:
                 self._signal()
 
     def keep(self, future: ThreadFuture[Any], work: Work[Any]) -> None:
-        """Know what is under way."""
+        """Note what is under way."""
         self.pending[future] = work
 
     def let_go(self, future: ThreadFuture[Any]) -> None:
-        """Know that it has ended."""
+        """Forget what has ended."""
         self.pending.pop(future, None)
 
     def give_up(self) -> int:
