@@ -1,7 +1,7 @@
-"""Print how long a lone item waits: from its submission to its handler, with a short max_latency.
+"""Print how late a lone item goes: how much longer than ``max_latency`` it waits for its handler.
 
-On asyncio and on uvloop; the batch waits for companions that never come, and must go as soon as
-``max_latency`` has passed, and never before.
+On asyncio and on uvloop, and for several latencies: the batch waits for companions that never come,
+and must go as soon as ``max_latency`` has passed, and never before.
 """
 
 import argparse
@@ -12,6 +12,12 @@ from collections.abc import Callable
 
 from benchmarks.floor import loops, setting
 from microbatch import Batcher
+
+SECONDS = 2.0
+"""The time that the items of one line take, but for these bounds on their number."""
+
+MIN_ITEMS = 200
+MAX_ITEMS = 2_000
 
 
 async def waits(max_latency: float, items: int) -> list[float]:
@@ -31,25 +37,33 @@ async def waits(max_latency: float, items: int) -> list[float]:
 
 def report(loop: str, new_loop: Callable[[], asyncio.AbstractEventLoop], max_latency: float) -> str:
     """Measure on one loop, and give a line of percentiles in microseconds."""
+    items = max(MIN_ITEMS, min(MAX_ITEMS, int(SECONDS / max_latency)))
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        seconds = runner.run(waits(max_latency, 2_000))
-    cuts = statistics.quantiles(seconds, n=100)
-    p50, p99 = cuts[49] * 1e6, cuts[98] * 1e6
+        seconds = runner.run(waits(max_latency, items))
+    late = sorted((each - max_latency) * 1e6 for each in seconds)
+    cuts = statistics.quantiles(late, n=100)
     return (
-        f"  {loop:<10} least {min(seconds) * 1e6:7.1f}   p50 {p50:7.1f}   p99 {p99:7.1f}   "
-        f"most {max(seconds) * 1e6:7.1f}"
+        f"  {loop:<10}{max_latency * 1e3:6g} ms   least {late[0]:7.1f}   p50 {cuts[49]:7.1f}   "
+        f"p99 {cuts[98]:7.1f}   most {late[-1]:7.1f}"
     )
 
 
 def main() -> int:
-    """Measure, and print a line for each loop."""
+    """Measure, and print a line for each loop and latency."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
-    parser.add_argument("--max-latency", type=float, default=0.0002, help="seconds (0.0002)")
+    parser.add_argument(
+        "--max-latency",
+        type=float,
+        nargs="+",
+        default=[0.0002, 0.0005, 0.001, 0.003, 0.01],
+        help="seconds (0.0002 0.0005 0.001 0.003 0.01)",
+    )
     arguments = parser.parse_args()
     print(setting())
-    print(f"max_latency={arguments.max_latency:g}: µs from submit to the handler, 2,000 lone items")
+    print("µs from max_latency after the submission to the handler, of lone items")
     for loop, new_loop in loops().items():
-        print(report(loop, new_loop, arguments.max_latency))
+        for max_latency in arguments.max_latency:
+            print(report(loop, new_loop, max_latency))
     return 0
 
 

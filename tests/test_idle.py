@@ -14,7 +14,8 @@ import pytest
 
 from microbatch import Batcher
 from microbatch._core import TimerDescriptor
-from microbatch._loops import timer
+from microbatch._loops import loop_timer
+from microbatch._loops.loop_timer import LoopTimer
 from microbatch._loops.timer import Timer, clock_of
 from microbatch.testing import RecordingHandler, VirtualClockEventLoop
 
@@ -153,7 +154,7 @@ def test_a_loop_with_a_clock_of_its_own_is_asked_for_the_time(kind: Any) -> None
 
 
 def watched(timer: Timer) -> bool:
-    return timer._descriptor is not None
+    return timer._known() is not None
 
 
 async def fires(timer: Timer, delay: float) -> float:
@@ -226,7 +227,9 @@ def test_a_call_that_is_cancelled_as_it_fires_never_comes(runner: Any) -> None:
         timer, calls = make_timer(), []
         timer.call_at(time.monotonic() - 1.0, lambda: calls.append("fired"))
         timer.cancel()
-        timer._fired()  # the loop had seen it readable before
+        shared = timer._known()
+        assert shared is not None
+        shared.fired()  # the loop had seen it readable before
         assert calls == []
         timer.close()
 
@@ -256,13 +259,13 @@ def test_a_closed_timer_opens_another_descriptor_when_it_is_used_again(runner: A
 @with_timerfd
 def test_an_idle_timer_calls_nothing(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    fired = Timer._fired
+    fired = LoopTimer.fired
 
-    def counted(self: Timer) -> None:
+    def counted(self: LoopTimer) -> None:
         calls.append("fired")
         fired(self)
 
-    monkeypatch.setattr(Timer, "_fired", counted)
+    monkeypatch.setattr(LoopTimer, "fired", counted)
 
     async def main() -> None:
         idle, other = make_timer(), make_timer()
@@ -292,15 +295,6 @@ def test_a_timer_that_went_while_armed_closes_its_descriptor_and_calls_nothing(r
 
 
 @with_timerfd
-def test_a_watched_descriptor_of_a_timer_that_is_gone_calls_nothing() -> None:
-    class Gone:
-        def method(self) -> None:
-            raise AssertionError
-
-    timer.call_weakly(weakref.WeakMethod(Gone().method), TimerDescriptor())
-
-
-@with_timerfd
 def test_a_timer_outlives_its_loop(runner: Any) -> None:
     async def main() -> Timer:
         timer = make_timer()
@@ -327,9 +321,14 @@ def test_a_timer_may_go_after_its_loop() -> None:
 @with_timerfd
 @pytest.mark.usefixtures("tidy")
 def test_a_descriptor_may_be_forgotten_by_a_loop_that_closes_meanwhile() -> None:
-    loop = asyncio.SelectorEventLoop()
-    loop.close()
-    timer.forget(loop, TimerDescriptor())
+    async def main() -> tuple[Timer, LoopTimer | None]:
+        timer = make_timer()
+        await fires(timer, SHORT)
+        return timer, timer._known()
+
+    timer, shared = asyncio.run(main())
+    del timer
+    del shared
 
 
 class Unwatching(asyncio.SelectorEventLoop):
@@ -360,7 +359,7 @@ def test_without_a_timerfd_the_loop_has_its_own_timer(
     class Nothing:
         fd = -1
 
-    monkeypatch.setattr(timer, "TimerDescriptor", Nothing)
+    monkeypatch.setattr(loop_timer, "TimerDescriptor", Nothing)
 
     async def main() -> None:
         timer = make_timer()

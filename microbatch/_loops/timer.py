@@ -1,8 +1,12 @@
 """Call back at a time, to within microseconds where the event loop lets us.
 
-asyncio's selector rounds a wait up to a whole millisecond, and uvloop rounds it down, to none at
-all below one. A Linux timerfd that the loop watches is true to some ten microseconds on both, so
-short waits go there; a wait of some milliseconds doesn't notice the rounding.
+asyncio's selector rounds a wait up to a whole millisecond, and uvloop down, and counts from when
+its turn began: at 3 ms it is half a millisecond to one late. The timer that the loop's batchers
+share is true to some ten microseconds on both.
+
+Far waits go to the loop's own timer all the same. There a millisecond is one part in fifty or less;
+and they are timeouts of seconds, mostly, of which nearly all are cancelled, one after the other.
+With the loop this costs no call to the system.
 """
 
 import asyncio
@@ -14,12 +18,12 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Protocol
 
-from microbatch._core import TimerDescriptor
+from microbatch._loops.loop_timer import LoopTimer, timer_of
 
 __all__ = ["Timer", "TimerHandle", "clock_of"]
 
-SHORT = 0.002
-"""Seconds; below this a loop's own timer is too coarse."""
+FAR = 0.05
+"""Seconds; from here on a loop's own timer is exact enough."""
 
 
 class TimerHandle(Protocol):
@@ -41,9 +45,13 @@ def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
 
 
 class Timer:
-    """The one timer of a lane: at most one call is outstanding."""
+    """The calls of one lane, of which at most one is outstanding; its callbacks run in ``context``.
 
-    _descriptor: TimerDescriptor | None = None
+    For the loop's own thread; but the timer may go in any.
+    """
+
+    _shared: weakref.ref[LoopTimer] | None = None
+    _number = -1  # of the call that the shared timer has, or had
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float], context: Context
@@ -52,81 +60,54 @@ class Timer:
         self._clock = clock
         self._context = context
         self._precise = clock is time.monotonic
-        self._callback: Callable[[], object] | None = None
 
     def call_at(self, when: float, callback: Callable[[], object]) -> TimerHandle:
         """Call ``callback`` at ``when`` on the clock, or a little later."""
-        if self._precise and when - self._clock() < SHORT and self._open():
-            assert self._descriptor is not None
-            self._callback = callback
-            self._descriptor.arm(when)
-            return self
+        if self._precise and when - self._clock() < FAR:
+            shared = self._known() or self._join()
+            if shared is not None:
+                self._number = shared.call_at(when, callback, self._context)
+                return self
         return self._loop.call_at(when, callback, context=self._context)
 
     def cancel(self) -> None:
-        """Take back the call that the descriptor stands for."""
-        self._callback = None
-        if self._descriptor is not None:
-            self._descriptor.disarm()
+        """Take back the call that the shared timer has."""
+        shared = self._known()
+        if shared is not None:
+            shared.cancel(self._number)
 
     def close(self) -> None:
-        """Give the descriptor back to the system; the next short wait opens another."""
-        descriptor, self._descriptor, self._callback = self._descriptor, None, None
-        if descriptor is not None:
-            with contextlib.suppress(RuntimeError):  # of a loop that is closed
-                self._loop.remove_reader(descriptor.fd)
-            descriptor.close()
+        """Leave the shared timer, which closes with the last to leave; the next near wait joins."""
+        self.cancel()
+        shared = self._leave()
+        if shared is not None:
+            shared.close_unused(self._loop)
 
     def __del__(self) -> None:
-        if self._descriptor is not None:
-            forget(self._loop, self._descriptor)
+        shared = self._leave()
+        if shared is not None and not shared.users:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(
+                    shared.close_unused, self._loop, context=self._context
+                )
 
-    def _open(self) -> bool:
-        """Have the loop watch a descriptor; tell whether it does."""
-        if self._descriptor is not None:
-            return True
-        descriptor = TimerDescriptor()
-        if descriptor.fd < 0:
+    def _known(self) -> LoopTimer | None:
+        """Give the shared timer, where it was joined and has not gone with its loop."""
+        shared = None if self._shared is None else self._shared()
+        return shared if shared is not None and shared.usable else None
+
+    def _join(self) -> LoopTimer | None:
+        shared = timer_of(self._loop)
+        if shared is None:
             self._precise = False
-            return False
-        fired = weakref.WeakMethod(self._fired)
-        try:
-            self._context.copy().run(
-                self._loop.add_reader, descriptor.fd, call_weakly, fired, descriptor
-            )
-        except NotImplementedError:
-            self._precise = False
-            descriptor.close()
-            return False
-        self._descriptor = descriptor
-        return True
+            return None
+        shared.users.add(id(self))
+        self._shared, self._number = weakref.ref(shared), -1
+        return shared
 
-    def _fired(self) -> None:
-        assert self._descriptor is not None
-        self._descriptor.disarm()
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            callback()
-
-
-def call_weakly(method: "weakref.WeakMethod[Callable[[], None]]", _: TimerDescriptor) -> None:
-    """Call a bound method unless its object is gone.
-
-    What the loop watches keeps nothing alive but the descriptor, which must not be closed under it.
-    """
-    function = method()
-    if function is not None:
-        function()
-
-
-def forget(loop: asyncio.AbstractEventLoop, descriptor: TimerDescriptor) -> None:
-    """Stop watching, from the loop's own thread, and then close the descriptor."""
-
-    def stop() -> None:
-        loop.remove_reader(descriptor.fd)
-        descriptor.close()
-
-    try:
-        loop.call_soon_threadsafe(stop)
-    except RuntimeError:  # the loop is closed
-        descriptor.close()
+    def _leave(self) -> LoopTimer | None:
+        shared = self._known()
+        if shared is not None:
+            shared.drop(id(self), self._number)
+        self._shared = None
+        return shared
