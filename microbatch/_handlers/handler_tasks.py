@@ -12,6 +12,7 @@ from typing import Any
 from microbatch._core import Flight, Lane
 from microbatch._handlers.calling import Handler, take_answer
 from microbatch._handlers.runs import UnderWay
+from microbatch._loops.cancelling import outlast
 from microbatch.batch import serving
 from microbatch.options import Options
 
@@ -48,7 +49,7 @@ class HandlerTasks:
         try:
             task = self._loop.create_task(work, name=self._name, context=context)
             flight.task = task
-            await ended(task)
+            await outlast(task, task.cancel)
         finally:
             self._lane.ended(flight)
             self._calls.pop(flight.task, None)
@@ -68,7 +69,7 @@ class HandlerTasks:
         flight.task = task
         self._pauses.add(task)
         try:
-            await ended(task)
+            await outlast(task, task.cancel)
         finally:
             self._pauses.discard(task)
             flight.task = None
@@ -94,19 +95,6 @@ def raise_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
-
-
-async def ended(task: asyncio.Task[Any]) -> None:
-    """Wait until a task has ended, and pass on a cancellation to it.
-
-    The caller has to ask whether there was one. What the task raised is not raised here, or it
-    would know the frames that know the task.
-    """
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            task.cancel()
 
 
 async def sleeping(sleep: Callable[[], Awaitable[None]]) -> None:

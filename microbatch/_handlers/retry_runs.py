@@ -268,7 +268,7 @@ class RetryRuns:
         self.ordered = options.ordering == "ordered"
         self.begin_attempts = attempts_of(options, handler, name, lane.loop.time)
         self._loop: asyncio.AbstractEventLoop = lane.loop
-        self._runs: dict[Flight[Any], RetryRun] = {}
+        self._by_batch: dict[Flight[Any], RetryRun] = {}
 
     @property
     def retried(self) -> int:
@@ -278,7 +278,7 @@ class RetryRuns:
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
         flight = served()
-        run = self._runs[flight] = RetryRun(self, flight)
+        run = self._by_batch[flight] = RetryRun(self, flight)
         return run.run()
 
     def began(self, flight: Flight[Any], context: Context) -> None:
@@ -295,9 +295,7 @@ class RetryRuns:
 
         Gives what items failed with in the end, the last of several failures.
         """
-        run = self._runs.pop(flight, None)
-        if run is None:  # cancelled before it began
-            return self.settling.by_task(flight, task)
+        run = self._by_batch.pop(flight)
         if self.ordered:
             run.hand_out()
         failure = run.failure
