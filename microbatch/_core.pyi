@@ -328,6 +328,9 @@ class Router:
     def find_lane(self) -> Lane:
         """Give the running loop's lane; for the subclass to say."""
 
+    def check_items(self, items: object) -> None:
+        """Raise TypeError for what are not several items; for the subclass to say."""
+
 @disjoint_base
 class Front(Generic[_T_contra, _R_co]):
     """What items are submitted to."""

@@ -21,7 +21,6 @@ import os
 import time
 
 from microbatch.errors import BatcherClosedError, CapacityError, OverweightError
-from microbatch.items import refuse_one
 
 cdef extern from "Python.h":
     int PyExceptionInstance_Check(object)

@@ -2,17 +2,25 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import EllipsisType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from microbatch._core import Front
-from microbatch._dispatch.registry import Lanes
-from microbatch._handlers.answer_types import Columns, Named, Pair, Results, Triple
+from microbatch._dispatch.items import refuse_one
+from microbatch._dispatch.registry import Dispatchers
+from microbatch._handlers.answer_types import (
+    Answer,
+    Chunks,
+    Columns,
+    Named,
+    Pair,
+    Results,
+    Silence,
+    Triple,
+)
 from microbatch._handlers.kinds import as_coroutine_function, check_columnar, check_stream, name_of
-from microbatch._streams.channel import End
 from microbatch._streams.mapping import MappedSource
 from microbatch._streams.stream import Stream, open_stream
 from microbatch._streams.window import Window
-from microbatch.items import refuse_one
 from microbatch.options import (
     SECONDS_OR_NONE,
     BatcherOptions,
@@ -35,15 +43,6 @@ C = TypeVar("C")
 U = TypeVar("U")
 V = TypeVar("V")
 W = TypeVar("W")
-
-
-Answer: TypeAlias = (
-    Awaitable[Results[R | Exception]]
-    | Results[R | Exception]
-    | AsyncIterator[tuple[int, R | Exception]]
-)
-Silence: TypeAlias = Awaitable[Results[R | Exception] | None] | Results[R | Exception] | None
-Chunks: TypeAlias = AsyncIterator[Results[C | Exception | End] | None]
 
 
 class Batcher(Front[T_contra, R_co]):
@@ -84,7 +83,7 @@ class Batcher(Front[T_contra, R_co]):
     if TYPE_CHECKING:
 
         @property
-        def router(self) -> Lanes: ...  # noqa: D102
+        def router(self) -> Dispatchers: ...  # noqa: D102
 
     @overload
     def __init__(
@@ -164,7 +163,7 @@ class Batcher(Front[T_contra, R_co]):
         work = as_coroutine_function(handler, checked.executor)
         check_stream(handler, checked.stream)
         check_columnar(handler, checked.columnar)
-        super().__init__(Lanes(work, checked, checked.name or name_of(handler)))
+        super().__init__(Dispatchers(work, checked, checked.name or name_of(handler)))
 
     @property
     def name(self) -> str:
@@ -282,7 +281,7 @@ class Batcher(Front[T_contra, R_co]):
             with_items=with_items,
             leave_out_late=self.options.timeout_policy == "partial",
         )
-        return mapped.outcomes()
+        return mapped.results()
 
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:

@@ -7,15 +7,15 @@ import functools
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, Unpack, overload
 
-from microbatch._streams.blocking_mapping import ReadAhead
+from microbatch._dispatch.items import refuse_one
+from microbatch._streams.blocking_mapping import BlockingMappedSource
 from microbatch._streams.window import Window
-from microbatch._threads.attaching import Place, loop_at, refuse_own_loop
+from microbatch._threads.attaching import AttachTarget, loop_at, refuse_own_loop
 from microbatch._threads.bridge import Bridge, LoopFactory
 from microbatch._threads.exiting import EXIT_TIMEOUT
 from microbatch.batch import makers_context
-from microbatch.batcher import Answer, Batcher, Silence
+from microbatch.batcher import Batcher
 from microbatch.errors import BatcherClosedError
-from microbatch.items import refuse_one
 from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from microbatch._core import Ticket
-    from microbatch._handlers.answer_types import Columns, Named, Pair, Triple
+    from microbatch._handlers.answer_types import Answer, Columns, Named, Pair, Silence, Triple
     from microbatch.statistics import BatcherStatistics
 
 __all__ = ["BlockingBatcher"]
@@ -164,14 +164,16 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
 
     @overload
     @classmethod
-    def attached(cls, handler: Batcher[T, R], where: Place = ...) -> BlockingBatcher[T, R]: ...
+    def attached(
+        cls, handler: Batcher[T, R], where: AttachTarget = ...
+    ) -> BlockingBatcher[T, R]: ...
 
     @overload
     @classmethod
     def attached(
         cls,
         handler: Callable[[list[T]], Named[V]],
-        where: Place = ...,
+        where: AttachTarget = ...,
         *,
         columnar: Literal[True],
         **options: Unpack[HandlerOptions],
@@ -182,7 +184,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Pair[U, V]],
-        where: Place = ...,
+        where: AttachTarget = ...,
         *,
         columnar: Literal[True],
         **options: Unpack[HandlerOptions],
@@ -193,7 +195,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Triple[U, V, W]],
-        where: Place = ...,
+        where: AttachTarget = ...,
         *,
         columnar: Literal[True],
         **options: Unpack[HandlerOptions],
@@ -204,7 +206,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Columns],
-        where: Place = ...,
+        where: AttachTarget = ...,
         *,
         columnar: Literal[True],
         **options: Unpack[HandlerOptions],
@@ -215,7 +217,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Answer[R]],
-        where: Place = ...,
+        where: AttachTarget = ...,
         **options: Unpack[BatcherOptions],
     ) -> BlockingBatcher[T, R]: ...
 
@@ -224,7 +226,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Awaitable[None] | None],
-        where: Place = ...,
+        where: AttachTarget = ...,
         **options: Unpack[BatcherOptions],
     ) -> BlockingBatcher[T, None]: ...
 
@@ -233,7 +235,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Callable[[list[T]], Silence[R]],
-        where: Place = ...,
+        where: AttachTarget = ...,
         **options: Unpack[BatcherOptions],
     ) -> BlockingBatcher[T, R | None]: ...
 
@@ -241,7 +243,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
     def attached(
         cls,
         handler: Any,
-        where: Place = None,
+        where: AttachTarget = None,
         **options: Unpack[BatcherOptions],
     ) -> BlockingBatcher[Any, Any]:
         """Make one that works on an event loop which runs already.
@@ -399,7 +401,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         one_of("ordering", ordering, ("unordered", "ordered"))
         refuse_one("source", source, "map")
         options = self._batcher.options
-        mapped: ReadAhead[Any, R_co] = ReadAhead(
+        mapped: BlockingMappedSource[Any, R_co] = BlockingMappedSource(
             self._submit_waiting,
             source,
             window=Window.of(options),
@@ -409,7 +411,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
             with_items=with_items,
             leave_out_late=options.timeout_policy == "partial",
         )
-        return mapped.outcomes()
+        return mapped.results()
 
     def _submit_waiting(self, item: Any, on_joining: Callable[[], None] | None) -> Future[R_co]:
         self._refuse_own_thread()

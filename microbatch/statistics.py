@@ -22,7 +22,7 @@ Facts: TypeAlias = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """Know how values were distributed, up to a sixteenth of each.
+    """How values were distributed, up to a sixteenth of each.
 
     The buckets are sixteen for each doubling; the powers of two are bounds of theirs, and whole
     numbers up to 32 have one each. All from 0 to 2 ** -30 (about a nanosecond) are in one bucket,

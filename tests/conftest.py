@@ -25,7 +25,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from microbatch import testing
-from microbatch._dispatch.registry import Lanes
+from microbatch._dispatch.registry import Dispatchers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -183,27 +183,27 @@ def tidy(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> I
     with caplog.at_level(logging.WARNING, logger="asyncio"):
         yield
         assert len(leaked_since(before)) == 0
-    for lanes in batchers:
-        check_accounts(lanes)
+    for batcher in batchers:
+        check_accounts(batcher)
     complaints = [each for each in caplog.get_records("call") if each.name == "asyncio"]
     assert [each.getMessage() for each in complaints] == []
 
 
-def remember_batchers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[Lanes]:
-    batchers: weakref.WeakSet[Lanes] = weakref.WeakSet()
-    initialise = Lanes.__init__
+def remember_batchers(monkeypatch: pytest.MonkeyPatch) -> weakref.WeakSet[Dispatchers]:
+    batchers: weakref.WeakSet[Dispatchers] = weakref.WeakSet()
+    initialise = Dispatchers.__init__
 
-    def remembering(self: Lanes, *args: Any, **kwargs: Any) -> None:
+    def remembering(self: Dispatchers, *args: Any, **kwargs: Any) -> None:
         initialise(self, *args, **kwargs)
         batchers.add(self)
 
-    monkeypatch.setattr(Lanes, "__init__", remembering)
+    monkeypatch.setattr(Dispatchers, "__init__", remembering)
     return batchers
 
 
-def check_accounts(lanes: Lanes) -> None:
+def check_accounts(batcher: Dispatchers) -> None:
     """See that all that was submitted came to one end, and is at it."""
-    now = lanes.statistics()
+    now = batcher.statistics()
     assert (now.waiting, now.queued, now.in_flight, now.slots_busy) == (0, 0, 0, 0)
     ends = now.completed + now.failed + now.cancelled + now.late + now.dropped
     assert now.submitted == ends

@@ -14,7 +14,7 @@ import pytest
 
 from microbatch import Batcher
 from microbatch._loops import closing
-from microbatch._loops.closing import Quiet, is_watched, tell_when_closed
+from microbatch._loops.closing import SilentDescriptor, is_watched, tell_when_closed
 from microbatch.testing import DeadlockError, RecordingHandler, VirtualClockEventLoop
 
 try:
@@ -289,7 +289,7 @@ def test_in_virtual_time_a_deadlock_is_found_at_once_though_a_batcher_was_used()
 
 
 def test_a_descriptor_that_is_given_back_is_closed() -> None:
-    quiet = Quiet()
+    quiet = SilentDescriptor()
     quiet.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(quiet.descriptor)

@@ -14,7 +14,7 @@ OWN = frozenset(("timeout", "weight", "key", "priority"))
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Know the parameters of a batch function, each of which takes a list.
+    """The parameters of a batch function, each of which takes a list.
 
     With one parameter an item is the value itself; with several it is the tuple of them.
     """

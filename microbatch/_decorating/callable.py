@@ -70,7 +70,7 @@ class Batched(
         self.definition = definition = Definition.of(function, Options.of(options), vars(self))
         self.__module__ = getattr(definition.function, "__module__", __name__)
         self.__isabstractmethod__ = getattr(function, "__isabstractmethod__", False)
-        self._set_router(Unbound(definition) if definition.is_method else definition.lanes())
+        self._set_router(Unbound(definition) if definition.is_method else definition.dispatchers())
         if definition.in_class:  # what is put around it tells how it is called
             self.set_call(0, None)
         else:
@@ -151,7 +151,7 @@ class Batched(
     def _bound_to(self, instance: "weakref.ref[Any]") -> Self:
         front = type(self).__new__(type(self))
         front.definition = self.definition
-        front._set_router(self.definition.bound_lanes(instance))
+        front._set_router(self.definition.bound_dispatchers(instance))
         front._set_call(self.definition.bound_signature)
         return front
 
@@ -236,7 +236,7 @@ class UnboundMethod(Batched[P, T_contra, R_co]):
 
 
 class Unbound(Router):
-    """The lanes of a method that is not bound: there are none."""
+    """The dispatchers of a method that is not bound: there are none."""
 
     def __init__(self, definition: Definition) -> None:
         super().__init__(lambda: None)
@@ -260,7 +260,7 @@ class Unbound(Router):
 
 
 async def like_a_call(*args: Any, **kwargs: Any) -> None:
-    """Have the code flags of what gives coroutines; never called."""
+    """Lend the code flags of what gives coroutines; never called."""
 
 
 def is_classmethod_of(kind: Any, function: object) -> bool:

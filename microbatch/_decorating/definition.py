@@ -1,4 +1,4 @@
-"""Read what ``@batched`` is put on, and make the lanes for it."""
+"""Read what ``@batched`` is put on, and make the dispatchers for it."""
 
 import functools
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ from types import MethodType
 from typing import Any
 
 from microbatch._decorating.binding import Signature, parameters_of
-from microbatch._dispatch.registry import Lanes
+from microbatch._dispatch.registry import Dispatchers
 from microbatch._handlers.kinds import as_coroutine_function, check_columnar, check_stream, name_of
 from microbatch.batch import makers_context
 from microbatch.options import Options
@@ -18,7 +18,7 @@ __all__ = ["Definition"]
 
 @dataclass(frozen=True)
 class Definition:
-    """Know what was decorated, and with which options."""
+    """What was decorated, and with which options."""
 
     kind: type[Any] | None
     """``classmethod`` or ``staticmethod`` where it is bound to a class, or to nothing."""
@@ -66,20 +66,20 @@ class Definition:
         """The parameters that take lists where the first one takes an instance."""
         return self.signature if self.is_method else Signature.of(self.function, skip_first=True)
 
-    def lanes(self) -> Lanes:
-        """Make the lanes of the function itself."""
+    def dispatchers(self) -> Dispatchers:
+        """Make the dispatchers of the function itself."""
         work = self.signature.transpose(self.work)
-        return Lanes(work, self.options, self.name, context=self.context)
+        return Dispatchers(work, self.options, self.name, context=self.context)
 
-    def bound_lanes(self, instance: Callable[[], Any]) -> Lanes:
-        """Make the lanes of one instance, which hold it only while something is unsettled."""
+    def bound_dispatchers(self, instance: Callable[[], Any]) -> Dispatchers:
+        """Make those of one instance, which hold it only while something is unsettled."""
         work = self.work
 
         def call(*lists: list[Any], **named: list[Any]) -> Coroutine[Any, Any, Any]:
             return work(instance(), *lists, **named)
 
         transposed = self.bound_signature.transpose(call)
-        return Lanes(transposed, self.options, self.name, hold=instance, context=self.context)
+        return Dispatchers(transposed, self.options, self.name, hold=instance, context=self.context)
 
 
 def kind_of(given: object) -> type[Any] | None:

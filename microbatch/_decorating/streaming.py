@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from microbatch._decorating.callable import BatchedStream
+from microbatch._handlers.answer_types import Chunks
 from microbatch._streams.stream import Stream
-from microbatch.batcher import Chunks
 from microbatch.options import BatcherOptions
 
 __all__ = [

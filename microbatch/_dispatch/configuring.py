@@ -2,14 +2,14 @@
 
 from microbatch._core import Lane
 from microbatch._dispatch.observing import wants_contexts
-from microbatch._streams.channel import as_it_is, of_entry
+from microbatch._streams.channel import of_entry
 from microbatch.options import Options
 
 __all__ = ["configure", "group"]
 
 
 def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
-    """Have a lane go by the options; while somebody drains, no item waits for companions."""
+    """Give a lane its options; while somebody drains, no item waits for companions."""
     lane.configure(
         max_batch_size=options.max_batch_size,
         max_latency=0.0 if draining else options.max_latency,
@@ -22,14 +22,13 @@ def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
 
 
 def group(lane: Lane, options: Options) -> None:
-    """Have items queued by more than their age, where the options ask for it."""
+    """Group a lane's items by more than their age, where the options ask for it."""
     if not options.in_groups:
         return
-    of_item = of_entry if options.stream else as_it_is
     lane.group(
-        key=of_item(options.key),
-        weigh=of_item(options.weigh),
-        priority=of_item(options.priority),
+        key=of_entry(options.key, streams=options.stream),
+        weigh=of_entry(options.weigh, streams=options.stream),
+        priority=of_entry(options.priority, streams=options.stream),
         dedupe=options.dedupe,
         dedupe_in_flight=options.dedupe_in_flight,
         refuse_overweight=options.overweight == "reject",

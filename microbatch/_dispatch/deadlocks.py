@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from microbatch._core import Flight, Group, Lane, Ticket
-from microbatch._dispatch.reordering import Turns, line_of, line_of_group
+from microbatch._dispatch.reordering import ReorderBuffer, line_of, line_of_group
 from microbatch._handlers.runs import UnderWay
 from microbatch.options import Options
 
-__all__ = ["OwnWaits"]
+__all__ = ["DeadlockDetector"]
 
 GATHERING = "_GatheringFuture"
 """What ``gather`` gives; other futures that have children may not wait for all of them."""
@@ -26,8 +26,8 @@ ROOM = (
 )
 
 
-class OwnWaits:
-    """Know whose handlers wait in vain; ``handlers()`` gives the batches with their calls."""
+class DeadlockDetector:
+    """Find the handlers that wait in vain; ``handlers()`` gives the batches with their calls."""
 
     def __init__(
         self,
@@ -35,21 +35,21 @@ class OwnWaits:
         options: Options,
         name: str,
         *,
-        turns: Turns | None,
+        reorder_buffer: ReorderBuffer | None,
         handlers: Callable[[], UnderWay],
     ) -> None:
         self._lane = lane
-        self._turns = turns
+        self._reorder_buffer = reorder_buffer
         self._most_per_key = options.max_concurrent_batches_per_key or math.inf
         self._name = name
         self._why = why_in_vain(options)
         self._handlers = handlers
         self._given_up_when_late = options.cancel_abandoned
         self._fails_when_late = options.timeout_policy == "fail"
-        self.some = False
+        self.suspected = False
         """Whether a handler waited for an item of its own batcher when that was looked at last."""
         lane.in_line = (
-            turns is not None or self._most_per_key < math.inf or options.dedupe_in_flight
+            reorder_buffer is not None or self._most_per_key < math.inf or options.dedupe_in_flight
         )
 
     def tell(self) -> None:
@@ -77,7 +77,7 @@ class OwnWaits:
         calls = self._handlers()
         waits = {batch: self._awaited_by(call and call[1]) for batch, call in calls.items()}
         stuck = {batch: tickets for batch, tickets in waits.items() if tickets}
-        self.some = bool(stuck)
+        self.suspected = bool(stuck)
         while going_on := [
             flight
             for flight, tickets in stuck.items()
@@ -130,7 +130,7 @@ class OwnWaits:
 
     def _is_behind(self, batch: Flight[Any], flight: Flight[Any]) -> bool:
         """Tell whether the results of a batch are held until another has ended."""
-        return self._turns is not None and self._turns.is_behind(batch, flight)
+        return self._reorder_buffer is not None and self._reorder_buffer.is_behind(batch, flight)
 
     def _is_never_taken(
         self,
@@ -139,7 +139,7 @@ class OwnWaits:
         stuck: Mapping[Flight[Any], object],
         running: Mapping[Flight[Any], object],
     ) -> bool:
-        if self._turns is not None and line_of_group(group) == line_of(flight):
+        if self._reorder_buffer is not None and line_of_group(group) == line_of(flight):
             return True
         if not self._lane.slot_free and stuck.keys() == running.keys():
             return True

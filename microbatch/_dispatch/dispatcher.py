@@ -14,17 +14,17 @@ from typing import Any
 
 from microbatch._core import Flight, Lane, Ticket
 from microbatch._dispatch.configuring import configure, group
-from microbatch._dispatch.deadlocks import OwnWaits
+from microbatch._dispatch.deadlocks import DeadlockDetector
 from microbatch._dispatch.forming import Forming
 from microbatch._dispatch.notices import notify
 from microbatch._dispatch.observing import Observing
-from microbatch._dispatch.reordering import Turns
-from microbatch._dispatch.timeouts import Lateness
+from microbatch._dispatch.reordering import ReorderBuffer
+from microbatch._dispatch.timeouts import Timeouts
 from microbatch._handlers.calling import Handler
 from microbatch._handlers.retry_runs import RetryRuns
 from microbatch._handlers.runs import PlainRuns, Runs, UnderWay
 from microbatch._handlers.settling import Settling
-from microbatch._loops.cancelling import give_up
+from microbatch._loops.cancelling import cancel_threadsafe
 from microbatch._loops.timer import Timer, clock_of
 from microbatch.batch import Reason, serving
 from microbatch.errors import BatcherClosedError
@@ -72,16 +72,18 @@ class Dispatcher:
         self._timer = Timer(loop, self._clock, self._context)
         self.lane = self._make_lane(hold)
         self._forming = Forming(self.lane, self._clock, options)
-        self._lateness = Lateness(
+        self._timeouts = Timeouts(
             self.lane, options.timeout_policy, name, ask=self._ask_policy, cancel=self._cancel
         )
         self._runs = self._make_runs(handler)
         self._call = self._runs.call
-        self._turns: Turns | None = None
+        self._reorder_buffer: ReorderBuffer | None = None
         if options.ordering == "ordered":
             call_soon = functools.partial(loop.call_soon, context=self._context)
-            self._turns = Turns(call_soon, self.lane.wake_soon)
-        self._waits = OwnWaits(self.lane, options, name, turns=self._turns, handlers=self._handlers)
+            self._reorder_buffer = ReorderBuffer(call_soon, self.lane.wake_soon)
+        self._deadlocks = DeadlockDetector(
+            self.lane, options, name, reorder_buffer=self._reorder_buffer, handlers=self._handlers
+        )
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -98,8 +100,8 @@ class Dispatcher:
             on_due=self._pump,
             on_abandoned=self._abandon,
             on_idle=self._tell_quiet,
-            on_given_up=give_up,
-            on_own_wait=self._tell_waits,
+            on_given_up=cancel_threadsafe,
+            on_own_wait=self._tell_deadlocks,
             on_callback_error=self._report,
             hold=hold,
             cancelled_error=asyncio.CancelledError,
@@ -147,8 +149,8 @@ class Dispatcher:
         lane = self.lane
         try:
             if lane.overdue:
-                self._lateness.settle()
-                if self._waits.some:  # for now it may be in vain
+                self._timeouts.settle()
+                if self._deadlocks.suspected:  # for now it may be in vain
                     self.lane.look_at_waits()
             while self._free > 0 and (batch := self._forming.next_batch()):
                 self._start(*batch)
@@ -165,8 +167,8 @@ class Dispatcher:
         context = self._makers_context.copy()
         context.run(serving.set, flight)
         items = flight.items  # now: an observer may have some of them given up
-        if self._turns is not None:
-            self._turns.depart(flight)
+        if self._reorder_buffer is not None:
+            self._reorder_buffer.depart(flight)
         self._starting.append(flight)
         self._runs.began(flight, context)
         try:
@@ -204,10 +206,10 @@ class Dispatcher:
         flight = self._running.pop(task)
         flight.end()
         try:
-            if self._turns is None:
+            if self._reorder_buffer is None:
                 self._settle(flight, task)
             else:
-                self._turns.end(flight, functools.partial(self._settle, flight, task))
+                self._reorder_buffer.end(flight, functools.partial(self._settle, flight, task))
         finally:
             self._give_slot_back(flight)
             # The callers go first: what they submit now still joins the next batch, or makes it.
@@ -218,7 +220,7 @@ class Dispatcher:
                     self.loop.call_later(ENDING, self._pump, context=self._context)
                 elif self._free > 0:
                     self._pump()
-                if self._waits.some:  # for now it may be in vain
+                if self._deadlocks.suspected:  # for now it may be in vain
                     self.lane.look_at_waits()
 
     def _seems_to_end(self) -> bool:
@@ -238,10 +240,10 @@ class Dispatcher:
     # ---------------------------------------------------------------------------------- settling
     def _conclude(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
         """Conclude a batch when it is its turn."""
-        if self._turns is None:
+        if self._reorder_buffer is None:
             conclude()
         else:
-            self._turns.end(flight, conclude)
+            self._reorder_buffer.end(flight, conclude)
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
         try:
@@ -264,7 +266,7 @@ class Dispatcher:
 
     def _cancel(self, flight: Flight[Any]) -> None:
         if flight.task is not None:
-            give_up(flight.task)
+            cancel_threadsafe(flight.task)
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
 
@@ -273,8 +275,8 @@ class Dispatcher:
         batches = {flight: task for task, flight in self._running.items() if flight.reason}
         return self._runs.under_way(batches)
 
-    def _tell_waits(self) -> None:
-        self._waits.tell()
+    def _tell_deadlocks(self) -> None:
+        self._deadlocks.tell()
 
     def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
         self.loop.call_exception_handler(
@@ -284,7 +286,7 @@ class Dispatcher:
             }
         )
 
-    # ---------------------------------------------------------------------------------- lateness
+    # ---------------------------------------------------------------------------------- timeouts
     def _ask_policy(self, flight: Flight[Any], work: Coroutine[Any, Any, Any]) -> None:
         # Never an eager task: it would run in the midst of whatever pumps.
         context = self._makers_context.copy()

@@ -1,4 +1,4 @@
-"""All the lanes of one batcher: one for each event loop that it is used from."""
+"""All dispatchers of one batcher: one for each event loop that it is used from."""
 
 import asyncio
 import concurrent.futures
@@ -13,6 +13,7 @@ from typing import Any
 
 from microbatch._core import Flight, Histogram, Lane, Router
 from microbatch._dispatch.dispatcher import Dispatcher
+from microbatch._dispatch.items import refuse_one
 from microbatch._handlers.calling import Handler
 from microbatch._loops.closing import tell_when_closed
 from microbatch._loops.missing import no_loop
@@ -20,7 +21,7 @@ from microbatch.batch import makers_context
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics, Distribution
 
-__all__ = ["Lanes"]
+__all__ = ["Dispatchers"]
 
 COUNTERS = (
     "submitted",
@@ -36,8 +37,8 @@ GAUGES = ("waiting", "queued", "joined", "in_flight", "slots_busy")
 DISTRIBUTIONS = ("batch_size", "occupancy", "queue_wait", "handler_time")
 
 
-class Lanes(Router):
-    """Open, find, close and count the lanes of one batcher."""
+class Dispatchers(Router):
+    """Make, find, close and count the dispatchers of one batcher."""
 
     def __init__(
         self,
@@ -67,6 +68,10 @@ class Lanes(Router):
         """Give the running loop's lane; called by the core when it doesn't know it yet."""
         return self.here().lane
 
+    def check_items(self, items: object) -> None:
+        """Raise TypeError for what are not several items; called by the core."""
+        refuse_one("items", items, "submit_many")
+
     def here(self) -> Dispatcher:
         """Give the running loop's dispatcher; RuntimeError where no loop runs."""
         loop = self.loop_here()
@@ -87,7 +92,7 @@ class Lanes(Router):
         if self._closed:
             dispatcher.lane.close()
         self._dispatchers[loop] = dispatcher
-        with contextlib.suppress(OSError):  # then it is told when the next lane is opened
+        with contextlib.suppress(OSError):  # then it is told when the next is made
             tell_when_closed(loop, dispatcher)
         return dispatcher
 
@@ -97,7 +102,7 @@ class Lanes(Router):
         return dispatcher is not None and dispatcher.serves(flight)
 
     async def aclose(self, timeout: float | None) -> int:
-        """Close all lanes, and wait for those of running loops, each on its own loop."""
+        """Close all dispatchers, and wait for those of running loops, each on its own loop."""
         here = self.loop_here()
         if here in self._dispatchers:
             self._dispatchers[here].refuse_own_handler()
@@ -118,7 +123,7 @@ class Lanes(Router):
         return sum(abandoned)
 
     def reconfigure(self, options: Options) -> None:
-        """Have all lanes go by these options, each from its own loop's thread."""
+        """Give all dispatchers these options, each from its own loop's thread."""
         self.options = options
         here = asyncio._get_running_loop()
         for dispatcher in list(self._dispatchers.values()):
@@ -129,7 +134,7 @@ class Lanes(Router):
                     dispatcher.loop.call_soon_threadsafe(dispatcher.reconfigure, options)
 
     def statistics(self) -> BatcherStatistics:
-        """Sum the counters and gauges of all lanes, those of closed loops too."""
+        """Sum the counters and gauges of all dispatchers, those of closed loops too."""
         past = self._past
         dispatchers = list(self._dispatchers.values())  # another thread may add one
         return sum(map(statistics_of, dispatchers), past)
@@ -142,7 +147,7 @@ class Lanes(Router):
                 dispatcher.loop_closed()
 
     def _remember(self, dispatcher: Dispatcher) -> None:
-        """Add the counters of a lane that is gone; what it left unsettled counts as cancelled."""
+        """Add the counters of one that is gone; what it left unsettled counts as cancelled."""
         left = statistics_of(dispatcher)
         gone: dict[str, Any] = dict.fromkeys(GAUGES, 0)
         gone["cancelled"] = left.cancelled + dispatcher.lane.unsettled
@@ -151,19 +156,19 @@ class Lanes(Router):
 
 
 async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:
-    """Close a lane whose loop runs in another thread; what that loop leaves undone is given up."""
-    errand = Errand(dispatcher, timeout)
-    answer = errand.answer
+    """Close one whose loop runs in another thread; what that loop leaves undone is given up."""
+    call = CloseCall(dispatcher, timeout)
+    answer = call.answer
     try:
-        dispatcher.loop.call_soon_threadsafe(errand)
+        dispatcher.loop.call_soon_threadsafe(call)
     except RuntimeError:  # the loop was closed meanwhile
         return dispatcher.lane.unsettled
-    del errand
+    del call
     return await asyncio.wrap_future(answer)
 
 
-class Errand:
-    """Close a lane on its own loop, and answer whatever becomes of that loop."""
+class CloseCall:
+    """Close a dispatcher on its own loop, and answer whatever becomes of that loop."""
 
     def __init__(self, dispatcher: Dispatcher, timeout: float | None) -> None:
         self.answer: concurrent.futures.Future[int] = concurrent.futures.Future()

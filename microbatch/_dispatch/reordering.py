@@ -6,10 +6,10 @@ from typing import Any
 
 from microbatch._core import Flight, Group
 
-__all__ = ["Turns", "line_of", "line_of_group"]
+__all__ = ["ReorderBuffer", "line_of", "line_of_group"]
 
 
-class Turns:
+class ReorderBuffer:
     """Hold what has ended until all that departed before it has ended too.
 
     ``call_soon(callback, *args)`` and ``wake()`` are for when an exit request has got in between.
@@ -25,7 +25,7 @@ class Turns:
         self._departed.setdefault(line_of(flight), deque()).append(flight)
 
     def end(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
-        """Have a flight concluded when it is its turn, and now those whose turn it is."""
+        """Conclude a flight when it is its turn, and now those whose turn it is."""
         self._ended[flight] = conclude
         self._conclude(line_of(flight))
 

@@ -9,10 +9,10 @@ from microbatch._core import Flight, Lane, Ticket
 from microbatch.errors import BatchTimeoutError
 from microbatch.options import TimeoutPolicy
 
-__all__ = ["Lateness"]
+__all__ = ["Timeouts"]
 
 
-class Lateness:
+class Timeouts:
     """Settle the late items of one lane as the ``timeout_policy`` says.
 
     ``ask(flight, work)`` has work done that asks a policy, and settles with its answers;

@@ -1,11 +1,24 @@
-"""What a handler with ``columnar=True`` may answer, as type checkers see it."""
+"""What a handler may answer, as type checkers see it."""
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-__all__ = ["Columns", "Named", "Pair", "Results", "Triple"]
+from microbatch._streams.channel import End
+
+__all__ = [
+    "Answer",
+    "Chunks",
+    "Columns",
+    "Named",
+    "Pair",
+    "Results",
+    "Silence",
+    "Triple",
+]
 
 R_co = TypeVar("R_co", covariant=True)
+R = TypeVar("R")
+C = TypeVar("C")
 U = TypeVar("U")
 V = TypeVar("V")
 W = TypeVar("W")
@@ -21,6 +34,18 @@ class Results(Protocol[R_co]):
     def __getitem__(self, index: int, /) -> R_co:
         """Give the result of the item at that place."""
         ...
+
+
+Answer: TypeAlias = (
+    Awaitable[Results[R | Exception]]
+    | Results[R | Exception]
+    | AsyncIterator[tuple[int, R | Exception]]
+)
+"""One result for each item, at once or as pairs of an index and a result."""
+Silence: TypeAlias = Awaitable[Results[R | Exception] | None] | Results[R | Exception] | None
+"""None where there is nothing to say, and every caller gets None."""
+Chunks: TypeAlias = AsyncIterator[Results[C | Exception | End] | None]
+"""With ``stream=True``: at each step a chunk for each item, or None for none."""
 
 
 class Table(Protocol):

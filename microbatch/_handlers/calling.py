@@ -8,26 +8,26 @@ from typing import Any, TypeAlias
 from microbatch._core import Flight, Lane
 from microbatch._handlers.partial_results import answer_one_by_one, answer_together
 from microbatch._handlers.settling import only_caller
-from microbatch._handlers.stream_calls import Steps
+from microbatch._handlers.stream_calls import StreamCall
 from microbatch.batch import served
 from microbatch.options import Options
 
-__all__ = ["Call", "Handler", "caller_of", "take_answer"]
+__all__ = ["Handler", "HandlerCall", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
-Call: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
+HandlerCall: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 """Gives the coroutine of a batch's task, for the items that it departed with.
 
 It is called where ``served()`` gives the batch's flight. The coroutine answers the results, or
 SETTLED, or as much as was answered before a failure."""
 
 
-def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Call:
+def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> HandlerCall:
     """Give the function that calls a handler for the items of a batch."""
     if options.stream:
         return functools.partial(
-            stream_call, handler, functools.partial(Steps, lane, options, name)
+            stream_call, handler, functools.partial(StreamCall, lane, options, name)
         )
     if inspect.iscoroutinefunction(handler):
         return handler
@@ -59,11 +59,11 @@ def take_answer(
 
 def stream_call(
     handler: Handler,
-    steps_for: Callable[[Flight[Any], list[Any]], Steps],
+    make_call: Callable[[Flight[Any], list[Any]], StreamCall],
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
     flight = served()
-    steps = steps_for(flight, items)
-    flight.places = steps.places
-    return steps.run(handler(steps.items))
+    call = make_call(flight, items)
+    flight.places = call.places
+    return call.run(handler(call.items))

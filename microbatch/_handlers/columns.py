@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from microbatch._handlers.results import Wanted, is_mapping, is_table, places_of
+from microbatch._handlers.results import Expected, by_position, is_mapping, is_table
 from microbatch.errors import BatchError
 
 __all__ = ["rows_of"]
@@ -28,7 +28,7 @@ def rows_of(answer: Any, size: int, name: str) -> tuple[Any, ...]:
     columns, make_row = columns_of(answer, name)
     if not columns:
         raise BatchError(f"handler {name!r} must return at least one column, got none: {answer!r}")
-    values = [places_in(column, label, size, name) for label, column in columns]
+    values = [values_of(column, label, size, name) for label, column in columns]
     rows = [make_row(row) for row in zip(*values, strict=True)]
     for column in reversed(values):
         for place, value in enumerate(column):
@@ -56,7 +56,7 @@ def columns_of(answer: Any, name: str) -> tuple[list[Column], MakeRow]:
 
 
 def labelled(columns: list[Column], name: str) -> tuple[list[Column], MakeRow]:
-    """Have rows be dicts; BatchError for two columns of one label, one of which would be lost."""
+    """Make dicts of rows; BatchError for two columns of one label, one of which would be lost."""
     labels = [label for label, _ in columns]
     for place, label in enumerate(labels):
         if label in labels[:place]:
@@ -80,8 +80,8 @@ def table_columns(table: Any) -> list[Column]:
     return [(label, table[label]) for label in labels]
 
 
-def places_in(column: Any, label: Any, size: int, name: str) -> Sequence[Any]:
+def values_of(column: Any, label: Any, size: int, name: str) -> Sequence[Any]:
     """Give what stands at each place of a column."""
     if column is None:
         return (None,) * size
-    return places_of(column, Wanted(name=name, size=size, where=f" in column {label!r}"))
+    return by_position(column, Expected(name=name, size=size, where=f" in column {label!r}"))

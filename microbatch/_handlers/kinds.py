@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import anyio
 import anyio.to_thread
 
-from microbatch._handlers.worker_calls import Call, Outcome
+from microbatch._handlers.worker_calls import WorkerAnswer, WorkerCall
 from microbatch._loops.cancelling import outlast
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "tells_of_shutdown",
 ]
 
-Started: TypeAlias = tuple[Coroutine[Any, Any, Outcome], Callable[[], object]]
+Started: TypeAlias = tuple[Coroutine[Any, Any, WorkerAnswer], Callable[[], object]]
 """What waits for a call that was started, and what takes the call back if it can be."""
 
 
@@ -94,7 +94,7 @@ def faces_of(handler: object) -> tuple[Any, ...]:
 
 
 def elsewhere(
-    handler: Callable[..., Any], start: Callable[[Call], Started]
+    handler: Callable[..., Any], start: Callable[[WorkerCall], Started]
 ) -> Callable[..., Coroutine[Any, Any, Any]]:
     """Run a plain function off the loop; what it returns may still be awaitable.
 
@@ -103,7 +103,7 @@ def elsewhere(
     """
 
     async def call(*lists: list[Any], **named: list[Any]) -> Any:
-        work, take_back = start(Call(handler, lists, named, copy_context()))
+        work, take_back = start(WorkerCall(handler, lists, named, copy_context()))
         answer, exit_request = await finished(asyncio.create_task(work), take_back)
         if exit_request is not None:
             try:  # an eager task that exits in its first step is one that nobody can ask
@@ -115,19 +115,19 @@ def elsewhere(
     return call
 
 
-def in_pool(call: Call) -> Started:
+def in_pool(call: WorkerCall) -> Started:
     """Start a call in a thread of anyio's pool."""
     return pooled(call), lambda: None
 
 
-async def pooled(call: Call) -> Outcome:
+async def pooled(call: WorkerCall) -> WorkerAnswer:
     """Make a call in a thread of anyio's pool, or here once the interpreter ends without one."""
     begun = False
 
-    def work() -> Outcome:
+    def work() -> WorkerAnswer:
         nonlocal begun
         begun = True
-        return call.outcome()
+        return call.answer()
 
     try:
         # The slots bound the threads; the pool's common limit is for those who have no other.
@@ -136,7 +136,7 @@ async def pooled(call: Call) -> Outcome:
         # The last items before the end had better be handled on the loop than not at all.
         if begun or not tells_of_shutdown(error):
             raise
-    return call.outcome()
+    return call.answer()
 
 
 def tells_of_shutdown(error: RuntimeError) -> bool:
@@ -144,13 +144,13 @@ def tells_of_shutdown(error: RuntimeError) -> bool:
     return "interpreter shutdown" in str(error)
 
 
-def in_executor(executor: Executor) -> Callable[[Call], Started]:
+def in_executor(executor: Executor) -> Callable[[WorkerCall], Started]:
     """Start calls in an executor, which lets those be taken back that it has not begun."""
 
-    def start(call: Call) -> Started:
+    def start(call: WorkerCall) -> Started:
         future = executor.submit(call)
 
-        async def wait() -> Outcome:
+        async def wait() -> WorkerAnswer:
             return await asyncio.wrap_future(future)
 
         return wait(), future.cancel

@@ -1,31 +1,12 @@
-"""What a handler's answer means for each caller: results, or errors of their own."""
-
-from typing import Any
+"""Make each caller an exception of its own of what a handler raised or answered."""
 
 from microbatch._handlers.exception_copies import set_plainly, twin
-from microbatch._handlers.results import Wanted, is_exact, places_of
-from microbatch.errors import BatchError, HandlerCancelledError, ResultCountError
+from microbatch.errors import BatchError, HandlerCancelledError
 
-__all__ = ["individual", "original", "results_of"]
+__all__ = ["individual", "original"]
 
-HINT = ", or set columnar=True to hand out its columns row by row"
 TOLD = "__microbatch_told__"
 """Where an error that went to a caller as it is has its identity; a pickle of it is another."""
-
-
-def results_of(answer: Any, size: int, name: str, hint: str = HINT) -> tuple[Any, ...]:
-    """Give a handler's answer as one result for each of ``size`` items, by their position.
-
-    None stands for a None for each. Raises ResultCountError when the number differs, and
-    BatchError when the answer is no sequence, saying what to answer instead.
-    """
-    if answer is None:
-        return (None,) * size
-    if not is_exact(answer):
-        return tuple(places_of(answer, Wanted(name=name, size=size, hint=hint)))
-    if len(answer) != size:
-        raise ResultCountError(name, size, len(answer))
-    return tuple(answer)
 
 
 def individual(error: BaseException) -> BaseException:

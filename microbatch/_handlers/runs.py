@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import Any, Protocol, TypeAlias
 
 from microbatch._core import Flight, Lane
-from microbatch._handlers.calling import Call, Handler, caller_of
+from microbatch._handlers.calling import Handler, HandlerCall, caller_of
 from microbatch._handlers.settling import Settling
 from microbatch.options import Options
 
@@ -25,7 +25,7 @@ class Runs(Protocol):
     """The runs of the batches of one lane."""
 
     @property
-    def call(self) -> Call:
+    def call(self) -> HandlerCall:
         """Gives the coroutine of a run's task."""
         ...
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from microbatch._core import Flight, Ticket
 from microbatch._handlers.columns import rows_of
-from microbatch._handlers.own_exceptions import individual, original, results_of
+from microbatch._handlers.own_exceptions import individual, original
+from microbatch._handlers.results import results_of
 from microbatch.errors import HandlerCancelledError
 from microbatch.options import Options
 

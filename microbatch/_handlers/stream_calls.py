@@ -9,16 +9,16 @@ from typing import Any
 
 from microbatch._core import Flight, Lane
 from microbatch._handlers.own_exceptions import individual, original
-from microbatch._handlers.results import Wanted, is_exact, places_of
+from microbatch._handlers.results import Expected, by_position, is_exact
 from microbatch._handlers.settling import SETTLED, as_it_is
-from microbatch._streams.channel import END, Bell, Channel, ring_all
+from microbatch._streams.channel import END, Channel, WakeEvent, set_all
 from microbatch.errors import BatchError, CapacityError
 from microbatch.options import Options
 
-__all__ = ["Steps"]
+__all__ = ["StreamCall"]
 
 
-class Steps:
+class StreamCall:
     """Take the steps of one handler call, and hand out their chunks.
 
     An item that was opened as a stream is a Channel, which buffers what its reader has not taken
@@ -34,7 +34,7 @@ class Steps:
         self._buffer = options.stream_buffer
         self._waits = options.stream_overflow == "wait"
         self._context = Context()
-        self._room = Bell(lane.loop)
+        self._room = WakeEvent(lane.loop)
         self._places = tuple(range(flight.size))
         self._entries = entries
         self._sinks = [self._sink_of(entry) for entry in entries]
@@ -90,7 +90,7 @@ class Steps:
             return
         chunks = chunks_of(step, len(self._places), self._name)
         there = {*self._awaited()}
-        bells: list[Bell] = []
+        events: list[WakeEvent] = []
         finished: list[int] = []
         callers: Counter[int] = Counter()
         for place, chunk in zip(self._places, chunks, strict=True):
@@ -105,13 +105,13 @@ class Steps:
                 own = original if callers[id(chunk)] == 1 else individual
                 self._flight.settle(place, chunk, own)
             elif place in there:
-                self._put(place, chunk, bells)
+                self._put(place, chunk, events)
         self._finish(finished)
-        if bells:
-            self._lane.loop.call_soon(ring_all, bells, context=self._context)
+        if events:
+            self._lane.loop.call_soon(set_all, events, context=self._context)
         self._lane.wake_soon()
 
-    def _put(self, place: int, chunk: Any, bells: list[Bell]) -> None:
+    def _put(self, place: int, chunk: Any, events: list[WakeEvent]) -> None:
         sink = self._sinks[place]
         if not isinstance(sink, Channel):
             sink.append(chunk)
@@ -121,7 +121,7 @@ class Steps:
             return
         sink.chunks.append(chunk)
         if sink.reader.awaited:
-            bells.append(sink.reader)
+            events.append(sink.reader)
         if self._waits and len(sink.chunks) == self._buffer:
             self._full.append(place)
 
@@ -162,5 +162,5 @@ def chunks_of(step: Any, size: int, name: str) -> Sequence[Any]:
     """
     if is_exact(step) and len(step) == size:
         return step  # type: ignore[no-any-return]
-    wanted = Wanted(name=name, size=size, verb="yield", each="chunk", items="items still there")
-    return places_of(step, wanted)
+    expected = Expected(name=name, size=size, verb="yield", each="chunk", items="items still there")
+    return by_position(step, expected)

@@ -8,13 +8,13 @@ from contextvars import Context
 from types import FunctionType
 from typing import Any, TypeAlias
 
-__all__ = ["Call", "Outcome"]
+__all__ = ["WorkerAnswer", "WorkerCall"]
 
-Outcome: TypeAlias = tuple[Any, BaseException | None]
+WorkerAnswer: TypeAlias = tuple[Any, BaseException | None]
 """What a handler returned, or the exit request that it raised."""
 
 
-class Call:
+class WorkerCall:
     """One call of a plain handler.
 
     In another thread it runs in the context that it is given. A context cannot be pickled, so in
@@ -32,11 +32,11 @@ class Call:
         # A process that was forked has its parent's context, in which a batch is being handled.
         self._context = Context() if context is None else context
 
-    def __call__(self) -> Outcome:
+    def __call__(self) -> WorkerAnswer:
         """Call the handler in the context."""
-        return self._context.run(self.outcome)
+        return self._context.run(self.answer)
 
-    def outcome(self) -> Outcome:
+    def answer(self) -> WorkerAnswer:
         """Call the handler; an exit request is handed over, for two tasks would propagate it."""
         try:
             return self._handler(*self._lists, **self._named), None
@@ -44,7 +44,7 @@ class Call:
             return None, error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (portable(self._handler), self._lists, self._named)
+        return WorkerCall, (portable(self._handler), self._lists, self._named)
 
 
 def portable(handler: Any) -> Any:

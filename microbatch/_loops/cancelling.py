@@ -1,4 +1,4 @@
-"""Give up what is under way on a loop, from whatever thread; outlast being given up oneself."""
+"""Cancel what is under way on a loop, from whatever thread; outlast being cancelled oneself."""
 
 import asyncio
 import contextlib
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from microbatch._core import Ticket
 
-__all__ = ["give_up", "outlast"]
+__all__ = ["cancel_threadsafe", "outlast"]
 
 
-def give_up(work: "Ticket[Any] | asyncio.Task[Any]") -> None:
+def cancel_threadsafe(work: "Ticket[Any] | asyncio.Task[Any]") -> None:
     """Cancel a ticket or a task, at once on its own loop, and soon from elsewhere.
 
     Where that loop is closed there is nobody left to cancel it for.

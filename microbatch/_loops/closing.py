@@ -22,12 +22,12 @@ class Listener(Protocol):
     """What is told of a loop's end, as long as anybody else remembers it."""
 
     def loop_closed(self) -> object:
-        """Know that the loop is closed; must not raise."""
+        """Take note that the loop is closed; must not raise."""
         ...
 
 
 def tell_when_closed(loop: AbstractEventLoop, listener: Listener) -> None:
-    """Have ``listener`` told once, from within ``loop.close()``; it is held weakly.
+    """Tell ``listener`` once, from within ``loop.close()``; it is held weakly.
 
     May be called from any thread. Raises OSError where no descriptor is left, and RuntimeError
     for a loop that is closed already.
@@ -44,14 +44,14 @@ def tell_when_closed(loop: AbstractEventLoop, listener: Listener) -> None:
 def is_watched(loop: AbstractEventLoop) -> bool:
     """Tell whether the loop watches a descriptor for nothing but this."""
     end = ends.get(loop)
-    return end is not None and end.quiet is not None
+    return end is not None and end.silent is not None
 
 
 class LoopEnd:
     """Call the listeners of one loop when it is closed."""
 
     def __init__(self) -> None:
-        self.quiet: Quiet | None = None
+        self.silent: SilentDescriptor | None = None
         self._listeners: set[weakref.ref[Listener]] = set()
 
     def listen(self, listener: Listener) -> None:
@@ -76,10 +76,10 @@ class LoopEnd:
             raise
 
     def _leave(self, loop: AbstractEventLoop, never: Callable[[], None]) -> None:
-        self.quiet = Quiet()
+        self.silent = SilentDescriptor()
         try:
             # In a context of its own: the loop would keep the first caller's.
-            Context().run(loop.add_reader, self.quiet.descriptor, never)
+            Context().run(loop.add_reader, self.silent.descriptor, never)
         except NotImplementedError:  # Windows' proactor: a timer is forgotten just so
             self._close()
             loop.call_at(math.inf, never, context=Context())
@@ -88,9 +88,9 @@ class LoopEnd:
             raise
 
     def _close(self) -> None:
-        if self.quiet is not None:
-            self.quiet.close()
-            self.quiet = None
+        if self.silent is not None:
+            self.silent.close()
+            self.silent = None
 
     def _tell(self) -> None:
         self._close()
@@ -100,7 +100,7 @@ class LoopEnd:
                 listener.loop_closed()
 
 
-class Quiet:
+class SilentDescriptor:
     """Hold a descriptor on which nothing ever comes."""
 
     def __init__(self) -> None:

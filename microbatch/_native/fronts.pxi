@@ -33,6 +33,9 @@ cdef class Router:
         """Give the running loop's lane; for the subclass to say."""
         raise NotImplementedError
 
+    def check_items(self, items):
+        """Raise TypeError for what are not several items; for the subclass to say."""
+
 
 cdef class Front:
     """What items are submitted to."""
@@ -86,7 +89,7 @@ cdef class Front:
         """
         cdef Lane lane = self.router.here()
         if type(items) is not list:
-            refuse_one("items", items, "submit_many")
+            self.router.check_items(items)
         cdef list every = list(items)
         if self.width > 1:
             for item in every:

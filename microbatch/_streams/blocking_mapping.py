@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from microbatch._streams.window import Window
 from microbatch.errors import BatchTimeoutError
 
-__all__ = ["ReadAhead"]
+__all__ = ["BlockingMappedSource"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,8 +20,8 @@ PATIENCE = 0.001
 """Seconds that a source may take while results are ready to be given."""
 
 
-class ReadAhead(Generic[T, R]):
-    """Submit what a source yields, and give the outcomes; a window bounds the outstanding ones.
+class BlockingMappedSource(Generic[T, R]):
+    """Submit what a source yields, and give the results; a window bounds the outstanding ones.
 
     ``submit`` takes an item and what to call, on the loop, if it joins an equal one. ``catch_up``
     waits until the loop has begun all that was submitted; it is None where no item joins another.
@@ -55,7 +55,7 @@ class ReadAhead(Generic[T, R]):
         self._exhausted = False
         self._filling = True
 
-    def outcomes(self) -> Iterator[Any]:
+    def results(self) -> Iterator[Any]:
         """Yield results; on the way out, whatever is outstanding is cancelled."""
         try:
             items = iter(self._source)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, Final, TypeVar, cast, final
 
-__all__ = ["END", "Bell", "Channel", "End", "as_it_is", "of_entry", "ring_all"]
+__all__ = ["END", "Channel", "End", "WakeEvent", "of_entry", "set_all"]
 
 
 F = TypeVar("F", bound=Callable[[Any], Any] | None)
@@ -27,11 +27,11 @@ END: Final = End()
 """Yielded by a streaming handler in an item's place, says that the item is finished."""
 
 
-class Bell:
+class WakeEvent:
     """What one task waits for again and again, where a future would have to be made each time.
 
-    It follows the protocol by which asyncio's tasks wait for futures. It may ring for no reason: a
-    task looks whether what it waits for is there, and waits again.
+    It follows the protocol by which asyncio's tasks wait for futures, and keeps no state: who waits
+    may be woken for no reason, looks whether what it waits for is there, and waits again.
     """
 
     __slots__ = ("_asyncio_future_blocking", "_done", "_loop", "_wake")
@@ -63,29 +63,29 @@ class Bell:
 
     def cancel(self, msg: object = None) -> bool:  # noqa: ARG002
         """Wake the task that was cancelled, which raises CancelledError by itself."""
-        self.ring_soon()
+        self.set_soon()
         return False
 
-    def ring_soon(self) -> None:
-        """Have the loop wake the task."""
-        self._loop.call_soon(self.ring)
+    def set_soon(self) -> None:
+        """Wake the task in the loop's next turn."""
+        self._loop.call_soon(self.set)
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the task now; never from within another."""
         if self._wake is not None:
             (wake, context), self._wake = self._wake, None
             context.run(wake, self._done)
 
 
-def ring_all(bells: list[Bell]) -> None:
-    """Wake the tasks of many bells; when one of them exits, the rest are woken soon."""
-    bells.reverse()
+def set_all(events: list[WakeEvent]) -> None:
+    """Wake the tasks of many events; when one of them exits, the rest are woken soon."""
+    events.reverse()
     try:
-        while bells:
-            bells.pop().ring()
+        while events:
+            events.pop().set()
     finally:
-        for bell in reversed(bells):
-            bell.ring_soon()
+        for event in reversed(events):
+            event.set_soon()
 
 
 class Channel:
@@ -96,8 +96,8 @@ class Channel:
     def __init__(self, item: Any, loop: asyncio.AbstractEventLoop) -> None:
         self.item = item
         self.chunks: deque[Any] = deque()
-        self.reader = Bell(loop)
-        self.writer: Bell | None = None
+        self.reader = WakeEvent(loop)
+        self.writer: WakeEvent | None = None
         """What the handler call waits for when there is no room."""
 
     def take(self) -> Any:
@@ -108,22 +108,17 @@ class Channel:
 
     def end(self, _: object) -> None:
         """Wake whoever waits, for the item has come to its end; the ticket's callback."""
-        self.reader.ring()
+        self.reader.set()
         self._tell_writer()
 
     def _tell_writer(self) -> None:
         if self.writer is not None and self.writer.awaited:
-            self.writer.ring_soon()
+            self.writer.set_soon()
 
 
-def as_it_is(function: F) -> F:
-    """Give a user's function of an item, where items are queued as they are."""
-    return function
-
-
-def of_entry(function: F) -> F:
-    """Make a user's function of an item, or None, take what streams are queued as."""
-    if function is None:
+def of_entry(function: F, *, streams: bool) -> F:
+    """Make a user's function of an item, or None, take what the item is queued as."""
+    if function is None or not streams:
         return function
     of_item: Any = function
 

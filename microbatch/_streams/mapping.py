@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class MappedSource(Generic[T, R]):
-    """Submit what a source yields, and give the outcomes; a window bounds the outstanding ones."""
+    """Submit what a source yields, and give the results; a window bounds the outstanding ones."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class MappedSource(Generic[T, R]):
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
 
-    async def outcomes(self) -> AsyncIterator[Any]:
+    async def results(self) -> AsyncIterator[Any]:
         """Yield results; on the way out, whatever is outstanding is cancelled."""
         lane = self._find_lane()  # tells where no loop runs
         reader = asyncio.create_task(self._read(lane), name="microbatch.map")

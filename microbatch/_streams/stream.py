@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from microbatch._core import Front, Router, Ticket
-from microbatch._loops.cancelling import give_up
+from microbatch._loops.cancelling import cancel_threadsafe
 from microbatch._streams.channel import Channel
 
 __all__ = ["Stream", "open_stream"]
@@ -87,7 +87,7 @@ class Stream(AsyncIterator[C]):
 
     def __del__(self) -> None:
         if not self._ticket.done():
-            give_up(self._ticket)
+            cancel_threadsafe(self._ticket)
 
 
 def open_stream(router: Router, name: str, item: Any, own: dict[str, Any]) -> Stream[Any]:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-__all__ = ["Place", "loop_at", "refuse_own_loop"]
+__all__ = ["AttachTarget", "loop_at", "refuse_own_loop"]
 
-Place: TypeAlias = "AbstractEventLoop | BlockingPortal | None"
+AttachTarget: TypeAlias = "AbstractEventLoop | BlockingPortal | None"
 
 
 def refuse_own_loop(**options: Any) -> None:
@@ -28,7 +28,7 @@ def refuse_own_loop(**options: Any) -> None:
             )
 
 
-def loop_at(where: Place) -> AbstractEventLoop:
+def loop_at(where: AttachTarget) -> AbstractEventLoop:
     """Give the loop that is meant."""
     if where is None:
         return loop_here()

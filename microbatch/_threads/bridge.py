@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar
 from microbatch._dispatch.notices import notify
 from microbatch._loops.missing import cannot_await, refuse_patched_threads
 from microbatch._threads.exiting import FinishingThread, forget_threads, in_use, wait_for_accepted
-from microbatch._threads.inbox import Answer, Inbox
+from microbatch._threads.inbox import Inbox, ThreadFuture
 from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
 from microbatch.options import SECONDS_OR_NONE, seconds
@@ -88,24 +88,24 @@ class Bridge:
                 self._thread, self._inbox = thread, thread.inbox
             return self._inbox
 
-    def _post(self, start: Callable[[], Any], size: int = 1) -> Answer[Any]:
-        """Have items submitted on the loop, or an errand done, which has no size."""
+    def _post(self, start: Callable[[], Any], size: int = 1) -> ThreadFuture[Any]:
+        """Submit items on the loop, or do an errand there, which has no size."""
         inbox = self._inbox
         if inbox is None or self._closed:
             inbox = self._open()
         if size and self._batcher.options.capture_context:
             start = functools.partial(copy_context().run, start)
-        answer: Answer[Any] = Answer(inbox, start, size)
+        answer: ThreadFuture[Any] = ThreadFuture(inbox, start, size)
         inbox.post(answer)
         return answer
 
-    def _run(self, function: Callable[[], Coroutine[Any, Any, R]]) -> Answer[R]:
+    def _run(self, function: Callable[[], Coroutine[Any, Any, R]]) -> ThreadFuture[R]:
         """Run a coroutine function on the loop, after all that was submitted before."""
         return self._post(lambda: asyncio.create_task(function()), 0)
 
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:
-        """Have what was submitted so far dispatched as slots become free, and return at once."""
+        """Dispatch what was submitted so far as slots become free, and return at once."""
 
         async def flush() -> None:
             self._batcher.flush()
@@ -194,15 +194,15 @@ class Bridge:
                 "for which it would wait"
             )
 
-    def _begin_close(self, timeout: float | None) -> Answer[int] | None:
+    def _begin_close(self, timeout: float | None) -> ThreadFuture[int] | None:
         with self._opening:
             self._closed = True
             inbox = self._inbox
         if inbox is None:
             return None
         stop = None if self._thread is None else self._thread.stop
-        start = functools.partial(finish, self._batcher, self._owned, inbox, timeout, stop)
-        closing = Answer(inbox, start, size=0)
+        start = functools.partial(start_closing, self._batcher, self._owned, inbox, timeout, stop)
+        closing = ThreadFuture(inbox, start, size=0)
         inbox.post(closing)
         if stop is None and not inbox.runs():  # and may never again
             inbox.lose()
@@ -244,7 +244,7 @@ class Bridge:
             self._closed = True
 
     def _forget_thread(self) -> None:
-        """Know, in a process that was forked, that no thread came along."""
+        """Forget the thread, in a process that was forked: it did not come along."""
         self._opening = threading.Lock()
         if self._inbox is not None:
             self._inbox.forget_loop()
@@ -253,7 +253,7 @@ class Bridge:
             self._batcher = self._make()
 
 
-def finish(
+def start_closing(
     batcher: Batcher[Any, Any],
     owned: bool,
     inbox: Inbox,
@@ -271,7 +271,7 @@ def finish(
         try:
             if owned:
                 return await batcher.aclose(timeout)
-            given_up = await settle(batcher, inbox, timeout)
+            given_up = await finish_or_give_up(batcher, inbox, timeout)
             if stop is not None:
                 await batcher.drain()
             return given_up
@@ -282,7 +282,7 @@ def finish(
     return asyncio.create_task(end())
 
 
-async def settle(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
+async def finish_or_give_up(batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None) -> int:
     """Wait for what came through an inbox, and give up the rest after the timeout."""
     await wait_for_accepted(batcher, inbox, timeout)
     return inbox.give_up()

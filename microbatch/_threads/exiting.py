@@ -19,7 +19,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
 from microbatch._dispatch.notices import notify
-from microbatch._threads.inbox import Answer, Inbox
+from microbatch._threads.inbox import Inbox, ThreadFuture
 from microbatch._threads.loop_thread import LoopThread
 from microbatch.batcher import Batcher
 from microbatch.errors import BatcherClosedError
@@ -49,14 +49,14 @@ class FinishingThread(LoopThread):
         self._batcher = batcher
         self._timeout = timeout
         self._until: float | None = None
-        self._accepted: Answer[None] | None = None
+        self._accepted: ThreadFuture[None] | None = None
         self._pending = threading.Lock()
         self._closing = False
-        self._in_vain: set[Answer[Any]] | None = None
+        self._in_vain: set[ThreadFuture[Any]] | None = None
 
     def start(self) -> None:
-        """Have the loop run; when that is interrupted, it ends."""
-        ends.prepare()
+        """Run the loop; when that is interrupted, it ends."""
+        program_exit.prepare()
         running.add(self)
         try:
             super().start()
@@ -127,14 +127,14 @@ class FinishingThread(LoopThread):
 
     def _post(
         self, function: Callable[[], Coroutine[Any, Any, R]], *, refuse: bool = False
-    ) -> Answer[R]:
+    ) -> ThreadFuture[R]:
         """Run a coroutine function on the loop, and refuse what comes later, if asked to."""
 
         def start() -> asyncio.Task[R]:
             self.inbox.closed = self.inbox.closed or refuse
             return asyncio.create_task(function())
 
-        answer = Answer[R](self.inbox, start, size=0)
+        answer = ThreadFuture[R](self.inbox, start, size=0)
         self.inbox.post(answer)
         return answer
 
@@ -150,7 +150,7 @@ class FinishingThread(LoopThread):
 async def wait_for_accepted(
     batcher: Batcher[Any, Any], inbox: Inbox, timeout: float | None = None
 ) -> None:
-    """Have what came through an inbox go without companions, and wait until it is settled."""
+    """Dispatch what came through an inbox without companions, and wait until it is settled."""
     batcher.flush()
     if works := [work for answer, work in inbox.pending.items() if answer.size]:
         await asyncio.wait(cast("list[asyncio.Future[Any]]", works), timeout=timeout)
@@ -163,11 +163,11 @@ class Used(Protocol):
         """Accept nothing any more."""
 
     def _forget_thread(self) -> object:
-        """Know that no thread came along to this process."""
+        """Forget the thread, which did not come along to this process."""
 
 
-class Ends:
-    """Know what was prepared for the end of the program, and how far that has come."""
+class ProgramExit:
+    """What was prepared for the end of the program, and how far that has come."""
 
     def __init__(self) -> None:
         self._executors = 0
@@ -176,7 +176,7 @@ class Ends:
         atexit.register(self.finish_rest)
 
     def prepare(self) -> None:
-        """See that executors still take work when the end begins: who registers last comes first.
+        """Register for the end, while executors still take work: who registers last comes first.
 
         Where this interpreter has nothing to register with, or ends already, it all comes later.
         """
@@ -193,7 +193,7 @@ class Ends:
             atexit.register(self.finish_rest)
 
     def forget(self) -> None:
-        """Know that this process was forked: what the other one has begun is none of its affair."""
+        """Forget what the process has begun that this one was forked from."""
         self._begun, self._forked = False, True
 
     def finish_accepted(self) -> None:
@@ -229,13 +229,13 @@ def finish(*, accept: bool) -> list[FinishingThread]:
 
 
 def forget_threads() -> None:
-    """Know, in a process that was forked, that no thread came along."""
+    """Forget all threads, in a process that was forked: none came along."""
     running.clear()
-    ends.forget()
+    program_exit.forget()
     for each in list(in_use):
         each._forget_thread()  # pyright: ignore[reportPrivateUsage]
 
 
 in_use: weakref.WeakSet[Used] = weakref.WeakSet()
 running: set[FinishingThread] = set()
-ends = Ends()
+program_exit = ProgramExit()

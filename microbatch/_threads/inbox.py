@@ -14,7 +14,7 @@ from microbatch._handlers.own_exceptions import individual
 from microbatch._loops.closing import tell_when_closed
 from microbatch.errors import BatcherClosedError
 
-__all__ = ["Answer", "Inbox", "Work"]
+__all__ = ["Inbox", "ThreadFuture", "Work"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -40,11 +40,11 @@ class Work(Protocol[R_co]):
         ...
 
     def add_done_callback(self, fn: Callable[[Any], object], /) -> object:
-        """Have ``fn`` called with it, once it is done."""
+        """Call ``fn`` with it, once it is done."""
         ...
 
 
-class Answer(concurrent.futures.Future[R], Generic[R]):
+class ThreadFuture(concurrent.futures.Future[R], Generic[R]):
     """The future of one call: begun on the loop, awaited by threads.
 
     It counts as pending until it is done, so it can be cancelled until then; that gives up the
@@ -152,7 +152,7 @@ class Inbox:
     """
 
     def __init__(self, loop: AbstractEventLoop, name: str, *, watched: bool = False) -> None:
-        self.pending: dict[Answer[Any], Work[Any]] = {}
+        self.pending: dict[ThreadFuture[Any], Work[Any]] = {}
         """What is under way on the loop."""
         self.closed = False
         """Whether items are refused; errands go on."""
@@ -161,7 +161,7 @@ class Inbox:
         self.loop: AbstractEventLoop | None = loop
         """None in a process that was forked."""
         self._name = name
-        self._entries: deque[Answer[Any]] = deque()
+        self._entries: deque[ThreadFuture[Any]] = deque()
         self._signalled = False
         self._losing = threading.RLock()  # a future's callback may come back here
         if watched:
@@ -172,9 +172,9 @@ class Inbox:
         return BatcherClosedError(f"batcher {self._name!r} is closed, or its event loop has ended")
 
     # --------------------------------------------------------------------------------- any thread
-    def post(self, answer: Answer[Any]) -> None:
-        """Have ``answer.step()`` called on the loop."""
-        self._entries.append(answer)
+    def post(self, future: ThreadFuture[Any]) -> None:
+        """Call ``future.step()`` on the loop, soon."""
+        self._entries.append(future)
         # The loop takes the mark away before it looks, so whoever sees the mark will be seen.
         if not self._signalled:
             self._signal()
@@ -215,7 +215,7 @@ class Inbox:
                 "stop: await instead (asyncio.wrap_future makes a future awaitable)"
             )
 
-    def unsettled(self) -> "set[Answer[Any]]":
+    def unsettled(self) -> "set[ThreadFuture[Any]]":
         """Give the answers for items that are still to come."""
         return {each for each in [*self._entries, *self.pending] if each.size and not each.done()}
 
@@ -236,11 +236,11 @@ class Inbox:
         return lost
 
     def loop_closed(self) -> None:
-        """Know that others have closed the loop."""
+        """Fail whatever is not settled, for others have closed the loop."""
         self.lose()
 
     def forget_loop(self) -> None:
-        """Know, in a process that was forked, that the loop runs in the other one."""
+        """Forget the loop, in a process that was forked: it runs in the other one."""
         self.loop, self._signalled, self._losing = None, False, threading.RLock()
         self._entries.clear()
         self.pending.clear()
@@ -252,27 +252,27 @@ class Inbox:
         try:
             for _ in range(len(self._entries)):  # who comes later has signalled again
                 with contextlib.suppress(IndexError):  # lost meanwhile
-                    answer = self._entries.popleft()
-                    answer.step()
+                    future = self._entries.popleft()
+                    future.step()
         finally:
             if self._entries and not self._signalled:  # after an exit request
                 self._signal()
 
-    def keep(self, answer: Answer[Any], work: Work[Any]) -> None:
-        """Know what is under way."""
-        self.pending[answer] = work
+    def keep(self, future: ThreadFuture[Any], work: Work[Any]) -> None:
+        """Note what is under way."""
+        self.pending[future] = work
 
-    def let_go(self, answer: Answer[Any]) -> None:
-        """Know that it has ended."""
-        self.pending.pop(answer, None)
+    def let_go(self, future: ThreadFuture[Any]) -> None:
+        """Forget what has ended."""
+        self.pending.pop(future, None)
 
     def give_up(self) -> int:
         """Fail all items that are under way, and cancel them; give their number."""
-        items = [(answer, work) for answer, work in self.pending.items() if answer.size]
+        items = [(future, work) for future, work in self.pending.items() if future.size]
         given_up = 0
-        for answer, work in items:
+        for future, work in items:
             with self._losing:
-                given_up += answer.lose()
+                given_up += future.lose()
             work.cancel()
         return given_up
 

@@ -27,7 +27,7 @@ class LoopThread:
         self.inbox = Inbox(self._loop, name)
 
     def start(self) -> None:
-        """Have the loop run; when that is interrupted, it ends."""
+        """Run the loop; when that is interrupted, it ends."""
         try:
             self._thread.start()
         except BaseException:
@@ -59,5 +59,5 @@ class LoopThread:
             self.inbox.give_up()
 
     def stop(self) -> None:
-        """Have the loop end; called on the loop."""
+        """End the loop; called on the loop."""
         self._stopped.set()

@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any, TypeGuard
 
 from microbatch import Batched, Batcher, BatcherOptions
-from microbatch._decorating.binding import Signature
 
 __all__ = ["HandlerNotFoundError", "batcher_for", "binder", "load", "place"]
 
@@ -109,8 +108,11 @@ def binder(batcher: Batcher[Any, Any]) -> Callable[[Any], Any]:
     value for each in order; a row that does not fit them raises TypeError. For any other handler
     the row is the item.
     """
-    signature = signature_of(batcher)
-    if signature is None or len(signature.parameters) == 1:
+    if not isinstance(batcher, Batched):
+        return unchanged
+    definition = batcher.definition
+    signature = definition.signature if batcher.instance is None else definition.bound_signature
+    if len(signature.parameters) == 1:
         return unchanged
     names = " and ".join(each.name for each in signature.parameters)
 
@@ -125,14 +127,6 @@ def binder(batcher: Batcher[Any, Any]) -> Callable[[Any], Any]:
         )
 
     return bind
-
-
-def signature_of(batcher: Batcher[Any, Any]) -> Signature | None:
-    """Give the parameters of a decorated handler that rows are bound to."""
-    if not isinstance(batcher, Batched):
-        return None
-    definition = batcher.definition
-    return definition.signature if batcher.instance is None else definition.bound_signature
 
 
 def unchanged(row: Any) -> Any:

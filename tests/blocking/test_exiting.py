@@ -27,16 +27,16 @@ async def echo(items: list[int]) -> list[int]:
 
 
 @pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[exiting.Ends]:
+def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[exiting.ProgramExit]:
     """The end of a program that has nothing but what a test makes."""
     registered: list[Any] = []
     monkeypatch.setattr(threading, "_register_atexit", registered.append)
     monkeypatch.setattr(exiting, "running", set())
     monkeypatch.setattr("microbatch._threads.bridge.in_use", set())
     monkeypatch.setattr(exiting, "in_use", sys.modules["microbatch._threads.bridge"].in_use)  # type: ignore[attr-defined]
-    made = exiting.Ends()
+    made = exiting.ProgramExit()
     made.registered = registered  # type: ignore[attr-defined]
-    monkeypatch.setattr(exiting, "ends", made)
+    monkeypatch.setattr(exiting, "program_exit", made)
     yield made
     atexit.unregister(made.finish_rest)
 
@@ -45,7 +45,9 @@ def closed(future: Future[Any]) -> bool:
     return isinstance(future.exception(10), BatcherClosedError)
 
 
-def test_what_was_accepted_is_finished_first_and_then_it_is_refused(ends: exiting.Ends) -> None:
+def test_what_was_accepted_is_finished_first_and_then_it_is_refused(
+    ends: exiting.ProgramExit,
+) -> None:
     batcher: BlockingBatcher[int, int] = BlockingBatcher(
         Batcher(echo, max_latency=3600.0), exit_timeout=1e12
     )
@@ -65,7 +67,7 @@ def test_what_was_accepted_is_finished_first_and_then_it_is_refused(ends: exitin
 
 
 def test_what_was_waited_for_in_vain_is_not_waited_for_again(
-    ends: exiting.Ends, held: Held
+    ends: exiting.ProgramExit, held: Held
 ) -> None:
     batcher = BlockingBatcher(held, exit_timeout=0.05)
     future = batcher.submit(1)
@@ -81,7 +83,7 @@ def test_what_was_waited_for_in_vain_is_not_waited_for_again(
     assert batcher.close() == 0
 
 
-def test_what_came_since_has_its_own_time(ends: exiting.Ends, held: Held) -> None:
+def test_what_came_since_has_its_own_time(ends: exiting.ProgramExit, held: Held) -> None:
     batcher = BlockingBatcher(held, exit_timeout=0.05)
     first = batcher.submit(1)
     assert held.entered.wait(10)
@@ -95,7 +97,7 @@ def test_what_came_since_has_its_own_time(ends: exiting.Ends, held: Held) -> Non
 
 
 def test_a_loop_that_is_blocked_is_left_alone(
-    ends: exiting.Ends, monkeypatch: pytest.MonkeyPatch
+    ends: exiting.ProgramExit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exiting, "GRACE", 0.01)
     entered, leave = threading.Event(), threading.Event()
@@ -115,7 +117,7 @@ def test_a_loop_that_is_blocked_is_left_alone(
     assert batcher.close() == 0
 
 
-def test_cancelled_items_are_not_told_of(ends: exiting.Ends, held: Held) -> None:
+def test_cancelled_items_are_not_told_of(ends: exiting.ProgramExit, held: Held) -> None:
     batcher = BlockingBatcher(held, exit_timeout=0, cancel_abandoned=False)
     future = batcher.submit(1)
     assert held.entered.wait(10)
@@ -126,7 +128,7 @@ def test_cancelled_items_are_not_told_of(ends: exiting.Ends, held: Held) -> None
 
 
 def test_one_that_is_being_closed_is_waited_for_and_given_up(
-    ends: exiting.Ends, held: Held
+    ends: exiting.ProgramExit, held: Held
 ) -> None:
     batcher = BlockingBatcher(held, exit_timeout=0.01)
     future = batcher.submit(1)
@@ -143,7 +145,7 @@ def test_one_that_is_being_closed_is_waited_for_and_given_up(
     assert exiting.running == set()
 
 
-def test_one_whose_thread_ends_meanwhile_is_finished(ends: exiting.Ends, held: Held) -> None:
+def test_one_whose_thread_ends_meanwhile_is_finished(ends: exiting.ProgramExit, held: Held) -> None:
     batcher = BlockingBatcher(held, exit_timeout=None)
     future = batcher.submit(1)
     assert held.entered.wait(10)
@@ -160,7 +162,7 @@ def test_one_whose_thread_ends_meanwhile_is_finished(ends: exiting.Ends, held: H
 
 
 def test_an_interrupt_before_the_wait_gives_up_at_once(
-    ends: exiting.Ends, held: Held, monkeypatch: pytest.MonkeyPatch
+    ends: exiting.ProgramExit, held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batcher = BlockingBatcher(held)
     future = batcher.submit(1)
@@ -191,7 +193,7 @@ def test_it_is_registered_before_executors_that_come_later(
     assert ends.registered == [ends.finish_accepted] * 2
 
 
-async def test_one_that_is_attached_is_left_open(ends: exiting.Ends) -> None:
+async def test_one_that_is_attached_is_left_open(ends: exiting.ProgramExit) -> None:
     async with BlockingBatcher.attached(echo) as blocking:
         ends.finish_rest()
         assert await asyncio.wrap_future(blocking.submit(1)) == 1
@@ -216,7 +218,7 @@ def test_a_loop_that_has_no_thread_to_end_its_own_is_silent(
 
 
 def test_one_whose_thread_cannot_start_is_not_waited_for(
-    ends: exiting.Ends, monkeypatch: pytest.MonkeyPatch
+    ends: exiting.ProgramExit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(_: Any) -> None:
         raise RuntimeError("can't start new thread")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from microbatch import Batcher, BatcherClosedError, BlockingBatcher, HandlerCancelledError
-from microbatch._threads.inbox import Answer, Inbox
+from microbatch._threads.inbox import Inbox, ThreadFuture
 
 
 class Interrupting(asyncio.SelectorEventLoop):
@@ -35,7 +35,7 @@ def start_with(loop: asyncio.AbstractEventLoop, result: int) -> Any:
 def test_an_interrupted_signal_strands_nobody() -> None:
     loop = Interrupting()
     inbox = Inbox(loop, "name")
-    first, second = (Answer(inbox, start_with(loop, number)) for number in range(2))
+    first, second = (ThreadFuture(inbox, start_with(loop, number)) for number in range(2))
     loop.interrupts = 1
     with pytest.raises(KeyboardInterrupt):
         inbox.post(first)
@@ -57,7 +57,7 @@ class Closing(asyncio.SelectorEventLoop):
 def test_a_loop_that_is_closed_while_it_is_told_leaves_nobody_hanging() -> None:
     loop = Closing()
     inbox = Inbox(loop, "name")
-    answer = Answer[int](inbox, start_with(loop, 1))
+    answer = ThreadFuture[int](inbox, start_with(loop, 1))
     inbox.post(answer)
     assert isinstance(answer.exception(0), BatcherClosedError)
 
@@ -68,7 +68,7 @@ def test_an_interrupt_after_the_loop_was_closed_goes_on() -> None:
     loop.close()
     loop.interrupts = 1
     with pytest.raises(KeyboardInterrupt):
-        inbox.post(Answer(inbox, start_with(loop, 1)))
+        inbox.post(ThreadFuture(inbox, start_with(loop, 1)))
 
 
 def test_an_exit_request_while_items_are_begun_leaves_the_others_to_come() -> None:
@@ -78,8 +78,8 @@ def test_an_exit_request_while_items_are_begun_leaves_the_others_to_come() -> No
     def exits() -> Any:
         raise SystemExit
 
-    first = Answer[int](inbox, exits)
-    second = Answer[int](inbox, start_with(loop, 2))
+    first = ThreadFuture[int](inbox, exits)
+    second = ThreadFuture[int](inbox, start_with(loop, 2))
     inbox.post(first)
     inbox.post(second)
     with pytest.raises(SystemExit):
@@ -101,7 +101,7 @@ def test_what_is_lost_while_the_loop_comes_to_it_is_left_alone() -> None:
         inbox.lose()  # as a thread does that closes and finds the loop at rest
         return start_with(loop, 1)()
 
-    first, second = Answer[int](inbox, lost), Answer[int](inbox, start_with(loop, 2))
+    first, second = ThreadFuture[int](inbox, lost), ThreadFuture[int](inbox, start_with(loop, 2))
     inbox.post(first)
     inbox.post(second)
     for _ in range(2):
@@ -116,7 +116,7 @@ def test_a_task_that_ends_with_its_loop_is_no_cancellation_of_the_caller() -> No
     loop = asyncio.new_event_loop()
     inbox = Inbox(loop, "name")
     future = loop.create_future()
-    answer = Answer[int](inbox, lambda: future)
+    answer = ThreadFuture[int](inbox, lambda: future)
     inbox.post(answer)
     loop.run_until_complete(asyncio.sleep(0))
     future.cancel()
@@ -129,7 +129,7 @@ def test_a_result_that_comes_after_the_cancellation_is_dropped() -> None:
     loop = asyncio.new_event_loop()
     inbox = Inbox(loop, "name")
     future = loop.create_future()
-    answer = Answer[int](inbox, lambda: future)
+    answer = ThreadFuture[int](inbox, lambda: future)
     inbox.post(answer)
     loop.run_until_complete(asyncio.sleep(0))
     future.set_result(1)
@@ -144,16 +144,16 @@ def test_a_drain_that_is_interrupted_is_taken_back(monkeypatch: pytest.MonkeyPat
     async def double(items: list[int]) -> list[int]:
         return [2 * item for item in items]
 
-    posted: list[Answer[Any]] = []
+    posted: list[ThreadFuture[Any]] = []
 
-    def interrupted(answer: Answer[Any], timeout: float | None = None) -> None:
+    def interrupted(answer: ThreadFuture[Any], timeout: float | None = None) -> None:
         posted.append(answer)
         raise KeyboardInterrupt
 
     with BlockingBatcher(Batcher(double)) as batcher:
         batcher.submit(1).result(10)
         with monkeypatch.context() as patched:
-            patched.setattr(Answer, "result", interrupted)
+            patched.setattr(ThreadFuture, "result", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 batcher.drain()
     assert posted[0].done()

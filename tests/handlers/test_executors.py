@@ -22,7 +22,7 @@ from microbatch import (
     batched,
     current_batch,
 )
-from microbatch._handlers.worker_calls import Call
+from microbatch._handlers.worker_calls import WorkerCall
 from tests.handlers.asking import outcomes
 
 if TYPE_CHECKING:
@@ -406,7 +406,7 @@ async def test_a_pool_that_breaks_fails_each_caller_and_nobody_hangs(
 
 # ----------------------------------------------------------------------------------------- pickling
 async def run_pickled(handler: Any, *lists: Any) -> Any:
-    call = Call(handler, lists, {}, copy_context())
+    call = WorkerCall(handler, lists, {}, copy_context())
     answer, exit_request = pickle.loads(pickle.dumps(call))()
     assert exit_request is None
     return answer
@@ -430,7 +430,7 @@ async def test_a_call_can_be_pickled(handler: Any, lists: Any, answer: Any) -> N
 
 async def test_a_pickled_call_leaves_its_context_behind() -> None:
     def ask(items: list[int]) -> list[str]:
-        call = pickle.loads(pickle.dumps(Call(current_batch, (), {}, copy_context())))
+        call = pickle.loads(pickle.dumps(WorkerCall(current_batch, (), {}, copy_context())))
         with pytest.raises(RuntimeError) as caught:
             call()
         return [str(caught.value)]

@@ -219,6 +219,20 @@ def test_importing_is_light() -> None:
     )
 
 
+def test_the_core_imports_errors_alone() -> None:
+    alone = """
+        import importlib.util, sys, types
+        package = types.ModuleType("microbatch")
+        package.__path__ = importlib.util.find_spec("microbatch").submodule_search_locations
+        sys.modules["microbatch"] = package
+        import microbatch._core
+        print(*sorted(name for name in sys.modules if name.startswith("microbatch.")))
+    """
+    status, printed, complaints = run_script(alone, flags=("-W", "error"), timeout=60)
+    assert (status, complaints) == (0, "")
+    assert printed == "microbatch._core microbatch.errors\n"
+
+
 def test_what_is_left_when_a_loop_closes_is_collected() -> None:
     assert (
         run("""

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from microbatch import END, Batcher
-from microbatch._streams.channel import Bell, ring_all
+from microbatch._streams.channel import WakeEvent, set_all
 from tests.streaming.counting import Countdown, read, turns
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ async def test_a_reader_may_submit_to_the_same_batcher() -> None:
 
 
 async def test_when_one_reader_exits_the_others_of_the_step_are_woken() -> None:
-    bells = [Bell(asyncio.get_running_loop()) for _ in range(3)]
+    events = [WakeEvent(asyncio.get_running_loop()) for _ in range(3)]
     rung: list[int] = []
 
     def wake(number: int, _: object) -> None:
@@ -183,10 +183,10 @@ async def test_when_one_reader_exits_the_others_of_the_step_are_woken() -> None:
         if number == 1:
             raise KeyboardInterrupt
 
-    for number, bell in enumerate(bells):
-        bell.add_done_callback(partial(wake, number), context=contextvars.copy_context())
+    for number, event in enumerate(events):
+        event.add_done_callback(partial(wake, number), context=contextvars.copy_context())
     with pytest.raises(KeyboardInterrupt):
-        ring_all(bells)
+        set_all(events)
     assert rung == [0, 1]
     await turns()
     assert rung == [0, 1, 2]

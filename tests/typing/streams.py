@@ -3,9 +3,8 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import assert_type
 
-from microbatch import END, Batched, BatchedCall, BatchedStream, Batcher, Stream, batched
+from microbatch import END, Batched, BatchedCall, BatchedStream, Batcher, End, Stream, batched
 from microbatch._decorating.streaming import UnboundBatchedStreamMethod
-from microbatch._streams.channel import End
 
 
 # --------------------------------------------------------------------------------- partial answers
