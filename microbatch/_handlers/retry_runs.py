@@ -17,7 +17,6 @@ from microbatch._core import Flight, Lane
 from microbatch._handlers.attempts import Accepted, Attempts, GivenUp, OneAttempt, Pause
 from microbatch._handlers.calling import Handler
 from microbatch._handlers.handler_tasks import HandlerTasks, raise_if_cancelled
-from microbatch._handlers.runs import UnderWay
 from microbatch._handlers.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
 from microbatch.batch import served
 from microbatch.options import Options
@@ -26,7 +25,14 @@ __all__ = ["RetryRuns"]
 
 
 class State(Enum):
-    """How far a sub-batch has come."""
+    """How far a sub-batch has come.
+
+    ::
+
+        WAITING -> TRYING -> ANSWERED, FAILED, CANCELLED or ABANDONED
+                   TRYING -> SUSPECT -> HALVED: two are WAITING, or the right one is SUSPECT
+                             SUSPECT -> TRYING, where one item is left of it
+    """
 
     WAITING = "its handler calls are still to come"
     TRYING = "its handler calls are under way, or a pause between two of them"
@@ -110,16 +116,16 @@ class RetryRun:
         while todo:
             part = todo.pop()
             if part.state is State.SUSPECT and part.flight.alive > 1:
-                sure = part.intact
+                sure = part.intact  # else the bad item may have left
                 left, right = part.halve()
                 self.parts += left, right
                 await self._try(left)
                 if left.state is State.ANSWERED and sure and not left.narrowed and right.intact:
                     right.state = State.SUSPECT
-                todo += left, right  # so the right one comes first, if there is more to do for both
+                todo += left, right  # the right one comes next; the left one may be suspect
             elif part.state in OPEN:
                 await self._try(part)
-                todo.append(part)
+                todo.append(part)  # for it may be suspect
         return SETTLED
 
     async def _try(self, part: SubBatch) -> None:
@@ -261,7 +267,9 @@ class RetryRuns:
         settling: Settling,
         context: Context,
     ) -> None:
-        self.tasks = HandlerTasks(lane, handler, options, name, context)
+        self.tasks = tasks = HandlerTasks(lane, handler, options, name, context)
+        self.is_call, self.is_pausing = tasks.is_call, tasks.is_pausing
+        self.under_way = tasks.under_way
         self.settling = settling
         self.wake = lane.wake_soon
         self.bisects = options.on_error == "bisect"
@@ -269,11 +277,6 @@ class RetryRuns:
         self.begin_attempts = attempts_of(options, handler, name, lane.loop.time)
         self._loop: asyncio.AbstractEventLoop = lane.loop
         self._by_batch: dict[Flight[Any], RetryRun] = {}
-
-    @property
-    def retried(self) -> int:
-        """Items that were handed to the handler again, each time that they were."""
-        return self.tasks.retried
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
@@ -303,17 +306,10 @@ class RetryRuns:
             failure = self.settling.by_task(part.flight, task) or failure
         return failure
 
-    def is_call(self, task: asyncio.Task[Any] | None) -> bool:
-        """Tell whether a task is a handler call."""
-        return self.tasks.is_call(task)
-
-    def is_pausing(self, flight: Flight[Any]) -> bool:
-        """Tell whether a flight waits for its next handler call."""
-        return self.tasks.is_pausing(flight)
-
-    def under_way(self, batches: Mapping[Flight[Any], asyncio.Task[Any]]) -> UnderWay:
-        """Give each batch its handler call under way; one that pauses has none."""
-        return self.tasks.under_way(batches)
+    @property
+    def retried(self) -> int:
+        """Items that were handed to the handler again, each time that they were."""
+        return self.tasks.retried
 
 
 def attempts_of(
