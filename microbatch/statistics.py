@@ -1,15 +1,27 @@
-"""What a batcher has done so far, as a snapshot that never changes."""
+"""What a batcher has done so far, as a snapshot that never changes.
 
+Each number is declared once, as a field of BatcherStatistics, with what it is. To add one, write
+its line there::
+
+    poisoned: int = counter("items", "Items that failed alone.")
+
+and count, where it happens, in an attribute of that name: in the core, of the lane or its measures;
+in Python, of the dispatcher or of another that it lists as an owner of numbers. The sum over loops,
+the tables and all exporters go by the declarations.
+"""
+
+import functools
 import math
+import operator
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields
 from itertools import accumulate
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack
 
-__all__ = ["BatcherStatistics", "Distribution"]
+__all__ = ["BatcherStatistics", "Distribution", "Kind", "Metric", "Unit", "metrics"]
 
 LOWEST = 2.0**-30
 """The bound of the lowest bucket."""
@@ -104,6 +116,76 @@ class Distribution:
         )
 
 
+# ------------------------------------------------------------------------------- what a number is
+Kind: TypeAlias = Literal["counter", "counter by reason", "gauge", "distribution"]
+"""How a number moves: a counter rises, a gauge holds now, a distribution counts values."""
+Unit: TypeAlias = Literal["items", "batches", "slots", "seconds", "ratio"]
+"""What a number counts, or what its values are in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """Say what one field of the statistics is, to whoever adds, shows or exports it."""
+
+    name: str
+    """The field's name."""
+    kind: Kind
+    """How it moves."""
+    unit: Unit
+    """What it counts, or what its values are in."""
+    meaning: str
+    """What it tells, in one line."""
+    path: str
+    """Its name for exporters: what it belongs to, a point, and what it is of that."""
+    event: str | None = None
+    """The attribute of ``BatchEnded`` that tells as much of one batch; None where none does. An
+    exporter that is told of each batch goes by it, and any other reads the statistics."""
+    shown: bool = True
+    """Whether tables have it; where not, another line of theirs tells it."""
+    exported: bool = True
+    """Whether exporters have it; where not, another metric tells it."""
+
+    @property
+    def words(self) -> str:
+        """Its name in tables."""
+        return self.name.replace("_", " ")
+
+
+class More(TypedDict, total=False):
+    """What may be said of a metric where it is not as usual."""
+
+    path: str
+    event: str
+    shown: bool
+    exported: bool
+
+
+def counter(unit: Unit, meaning: str, **more: Unpack[More]) -> int:
+    """Declare a number that only rises."""
+    return field(default=0, metadata=declared("counter", unit, meaning, more))
+
+
+def counter_by_reason(unit: Unit, meaning: str, **more: Unpack[More]) -> Mapping[str, int]:
+    """Declare numbers that only rise, one for each reason to dispatch."""
+    metadata = declared("counter by reason", unit, meaning, more)
+    return field(default_factory=lambda: MappingProxyType({}), metadata=metadata)
+
+
+def gauge(unit: Unit, meaning: str, **more: Unpack[More]) -> int:
+    """Declare a number that holds now, and not any more when its loop is gone."""
+    return field(default=0, metadata=declared("gauge", unit, meaning, more))
+
+
+def distribution(unit: Unit, meaning: str, **more: Unpack[More]) -> Distribution:
+    """Declare how values are distributed."""
+    return field(default=Distribution(), metadata=declared("distribution", unit, meaning, more))
+
+
+def declared(kind: Kind, unit: Unit, meaning: str, more: More) -> dict[str, Any]:
+    """Put what is declared of a number into the metadata of its field."""
+    return {"kind": kind, "unit": unit, "meaning": meaning, **more}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatcherStatistics:
     """Count the items and batches of one batcher, over all its event loops.
@@ -115,50 +197,75 @@ class BatcherStatistics:
     Adding two gives the statistics of two batchers together.
     """
 
-    submitted: int = 0
+    submitted: int = counter("items", "Items accepted.")
     """Items accepted, those that wait for admission too."""
-    completed: int = 0
+    completed: int = counter("items", "Items that got a result.")
     """Items that got a result."""
-    failed: int = 0
+    failed: int = counter("items", "Items that got an exception.")
     """Items that got an exception from the handler, or from closing."""
-    cancelled: int = 0
+    cancelled: int = counter("items", "Items that their caller gave up.")
     """Items that their caller gave up."""
-    late: int = 0
+    late: int = counter("items", "Items whose timeout passed first.")
     """Items whose timeout passed first."""
-    dropped: int = 0
+    dropped: int = counter("items", "Items dropped for newer ones.")
     """Items dropped for newer ones (``overflow="drop_oldest"``)."""
-    rejected: int = 0
+    rejected: int = counter("items", "Items refused.")
     """Items refused, so never submitted."""
-    deduplicated: int = 0
+    deduplicated: int = counter("items", "Items that joined an equal one.")
     """Items that joined an equal one that was queued, or in flight, instead of being handled."""
-    waiting: int = 0
+    waiting: int = gauge("items", "Items that wait for admission.")
     """Items that wait for admission now."""
-    queued: int = 0
+    queued: int = gauge("items", "Items admitted and queued.")
     """Items admitted and queued now."""
-    joined: int = 0
+    joined: int = gauge("items", "Items that are queued or in flight as another, equal one.")
     """Items that are queued or in flight now as another, equal one."""
-    in_flight: int = 0
+    in_flight: int = gauge("items", "Items that a handler works on.")
     """Items that a handler works on now, and that somebody awaits."""
-    slots_busy: int = 0
+    slots_busy: int = gauge("slots", "Handler calls under way.", path="slots.busy")
     """Handler calls under way now."""
-    batched: int = 0
+    batched: int = counter("items", "Items handed to the handler.", shown=False, exported=False)
     """Items handed to the handler so far, each counted once."""
-    retried: int = 0
+    retried: int = counter("items", "Items handed to the handler again.")
     """Items handed to the handler again, by ``retry`` or ``on_error="bisect"``; each of them counts
     as often as it was sent again."""
-    batches: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    batches: Mapping[str, int] = counter_by_reason(
+        "batches", "Batches dispatched, by reason.", path="batches", event="reason"
+    )
     """Batches dispatched so far, by reason."""
-    failed_batches: int = 0
+    failed_batches: int = counter(
+        "batches",
+        "Batches whose handler raised, or gave no results for its items.",
+        path="batches.failed",
+        event="outcome",
+    )
     """Batches whose handler raised, or gave what are no results for its items."""
-    cancelled_batches: int = 0
+    cancelled_batches: int = counter(
+        "batches",
+        "Batches whose handler was cancelled.",
+        path="batches.cancelled",
+        event="outcome",
+    )
     """Batches whose handler was cancelled, or cancelled itself."""
-    batch_size: Distribution = Distribution()
+    batch_size: Distribution = distribution(
+        "items", "Items in a batch.", path="batch.size", event="size", shown=False
+    )
     """Items in a batch, when it was dispatched."""
-    occupancy: Distribution = Distribution()
+    occupancy: Distribution = distribution(
+        "ratio",
+        "Size of a batch by max_batch_size.",
+        path="batch.occupancy",
+        event="occupancy",
+        shown=False,
+    )
     """The size of a batch as a part of ``max_batch_size``; 1.0 is a full one."""
-    queue_wait: Distribution = Distribution()
+    queue_wait: Distribution = distribution("seconds", "From an item's submission to its dispatch.")
     """Seconds from an item's submission to its dispatch, admission included."""
-    handler_time: Distribution = Distribution()
+    handler_time: Distribution = distribution(
+        "seconds",
+        "From a batch's dispatch to its handler's end.",
+        path="handler.duration",
+        event="seconds",
+    )
     """Seconds from a batch's dispatch to the end of its handler call."""
 
     @property
@@ -173,22 +280,22 @@ class BatcherStatistics:
 
     def _facts(self) -> Facts:
         """Say what is not zero, and how long items waited and batches took."""
-        counts = [(each.name, getattr(self, each.name)) for each in fields(self)]
-        facts = [
-            (name.replace("_", " "), str(count))
-            for name, count in counts
-            if isinstance(count, int) and count and name != "batched"
-        ]
+        numbers = self._shown("counter", "gauge")
+        facts = [(metric.words, str(number)) for metric, number in numbers if number]
         if not self.calls:
             return facts or [("submitted", "0")]
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.batches.items())
-        return [
-            *facts,
-            ("batches", f"{self.calls} ({reasons})"),
-            ("mean batch size", f"{self.mean_batch_size:.3g}"),
-            ("queue wait", times_of(self.queue_wait)),
-            ("handler time", times_of(self.handler_time)),
-        ]
+        for metric, counts in self._shown("counter by reason"):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in counts.items())
+            facts.append((metric.words, f"{sum(counts.values())} ({reasons})"))
+        facts.append(("mean batch size", f"{self.mean_batch_size:.3g}"))
+        for metric, values in self._shown("distribution"):
+            facts.append((metric.words, quantiles_of(values, metric.unit)))
+        return facts
+
+    def _shown(self, *kinds: Kind) -> Iterator[tuple[Metric, Any]]:
+        for metric in metrics(type(self)):
+            if metric.shown and metric.kind in kinds:
+                yield metric, getattr(self, metric.name)
 
     def __repr__(self) -> str:
         return text_of("BatcherStatistics", self._facts())
@@ -197,12 +304,43 @@ class BatcherStatistics:
         """Give a table, for notebooks."""
         return table_of("BatcherStatistics", self._facts())
 
-    def __add__(self, other: "BatcherStatistics") -> "BatcherStatistics":
-        names = [each.name for each in fields(self) if each.name != "batches"]
-        sums: dict[str, Any] = {name: getattr(self, name) + getattr(other, name) for name in names}
-        batches = Counter(self.batches)
-        batches.update(other.batches)
-        return BatcherStatistics(**sums, batches=MappingProxyType(dict(batches)))
+    def __add__(self, other: Self) -> Self:
+        sums: dict[str, Any] = {}
+        for metric in metrics(type(self)):
+            ours, theirs = getattr(self, metric.name), getattr(other, metric.name)
+            add = sum_by_reason if metric.kind == "counter by reason" else operator.add
+            sums[metric.name] = add(ours, theirs)
+        return type(self)(**sums)
+
+
+def sum_by_reason(some: Mapping[str, int], more: Mapping[str, int]) -> Mapping[str, int]:
+    """Add counts that each reason has."""
+    both = Counter(some)
+    both.update(more)
+    return MappingProxyType(dict(both))
+
+
+def metrics(of: type[BatcherStatistics] = BatcherStatistics) -> tuple[Metric, ...]:
+    """Say what each number is, in the order of the fields; exporters go by this.
+
+    ``getattr(batcher.statistics(), metric.name)`` is its value: an int for a counter or a gauge, a
+    mapping of reasons to ints for a counter by reason, and a Distribution.
+    """
+    return metrics_of_fields(of)  # type: ignore[arg-type] # mypy takes its instances' hash for its
+
+
+@functools.cache
+def metrics_of_fields(of: type[Any]) -> tuple[Metric, ...]:
+    """Read what the fields of a class are declared to be."""
+    return tuple(map(metric_of, fields(of)))
+
+
+def metric_of(declaration: "Field[Any]") -> Metric:
+    """Say what a field is: as declared, and usually exported as what it counts and its name."""
+    name, what = declaration.name, declaration.metadata
+    usual = name if what["kind"] == "distribution" else f"{what['unit']}.{name}"
+    facts: dict[str, Any] = {"path": usual, **what}
+    return Metric(name=name, **facts)
 
 
 # ---------------------------------------------------------------------------------- to be looked at
@@ -221,9 +359,10 @@ def table_of(title: str, facts: Facts) -> str:
     return f"<table><caption>{title}</caption>{rows}</table>"
 
 
-def times_of(seconds: Distribution) -> str:
-    """Show how long something took in the middle, and in the worst of a hundred cases."""
-    return f"p50 {duration(seconds.quantile(0.5))}, p99 {duration(seconds.quantile(0.99))}"
+def quantiles_of(values: Distribution, unit: Unit) -> str:
+    """Show how much it was in the middle, and in the worst of a hundred cases."""
+    show = duration if unit == "seconds" else "{:.3g}".format
+    return f"p50 {show(values.quantile(0.5))}, p99 {show(values.quantile(0.99))}"
 
 
 def duration(seconds: float) -> str:

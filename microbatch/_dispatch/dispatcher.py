@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
 
 from microbatch._core import Flight, Lane, Ticket
@@ -19,6 +20,7 @@ from microbatch._dispatch.forming import Forming
 from microbatch._dispatch.notices import notify
 from microbatch._dispatch.observing import Observing
 from microbatch._dispatch.reordering import ReorderBuffer
+from microbatch._dispatch.snapshots import gather, without_gauges
 from microbatch._dispatch.timeouts import Timeouts
 from microbatch._handlers.calling import Handler
 from microbatch._handlers.retry_runs import RetryRuns
@@ -29,6 +31,7 @@ from microbatch._loops.timer import Timer, clock_of
 from microbatch.batch import Reason, serving
 from microbatch.errors import BatcherClosedError
 from microbatch.options import Options
+from microbatch.statistics import BatcherStatistics
 
 __all__ = ["Dispatcher"]
 
@@ -133,15 +136,30 @@ class Dispatcher:
         self._pump()
         self.lane.look_at_waits()  # there may be fewer slots, or no timeout any more
 
+    # -------------------------------------------------------------------------------- statistics
     @property
     def slots_busy(self) -> int:
         """Count the handler calls under way."""
         return self._options.max_concurrent_batches - self._free
 
     @property
-    def retried(self) -> int:
-        """Count the items that were handed to the handler again."""
-        return self._runs.retried
+    def in_flight(self) -> int:
+        """Count the items that a handler works on, and that somebody awaits."""
+        lane = self.lane
+        return lane.unsettled - lane.waiting - lane.queued - lane.joined
+
+    def statistics(self) -> BatcherStatistics:
+        """Give what was counted on this loop, each number by its owner; any thread may ask."""
+        return gather(self._owners())
+
+    def _owners(self) -> tuple[object, ...]:
+        """Give those who count, each in attributes that are named as the numbers are declared."""
+        return self.lane, self.lane.measures, self, self.observing, self._runs
+
+    def last_statistics(self) -> BatcherStatistics:
+        """Give what stays of them when the loop is gone: what is unsettled counts as cancelled."""
+        last = self.statistics()
+        return replace(without_gauges(last), cancelled=last.cancelled + self.lane.unsettled)
 
     # ------------------------------------------------------------------------------- dispatching
     def _pump(self) -> None:

@@ -7,11 +7,9 @@ import threading
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import replace
-from types import MappingProxyType
 from typing import Any
 
-from microbatch._core import Flight, Histogram, Lane, Router
+from microbatch._core import Flight, Lane, Router
 from microbatch._dispatch.dispatcher import Dispatcher
 from microbatch._dispatch.items import refuse_one
 from microbatch._handlers.calling import Handler
@@ -19,22 +17,9 @@ from microbatch._loops.closing import tell_when_closed
 from microbatch._loops.missing import no_loop
 from microbatch.batch import makers_context
 from microbatch.options import Options
-from microbatch.statistics import BatcherStatistics, Distribution
+from microbatch.statistics import BatcherStatistics
 
 __all__ = ["Dispatchers"]
-
-COUNTERS = (
-    "submitted",
-    "completed",
-    "failed",
-    "cancelled",
-    "late",
-    "dropped",
-    "rejected",
-    "deduplicated",
-)
-GAUGES = ("waiting", "queued", "joined", "in_flight", "slots_busy")
-DISTRIBUTIONS = ("batch_size", "occupancy", "queue_wait", "handler_time")
 
 
 class Dispatchers(Router):
@@ -137,7 +122,7 @@ class Dispatchers(Router):
         """Sum the counters and gauges of all dispatchers, those of closed loops too."""
         past = self._past
         dispatchers = list(self._dispatchers.values())  # another thread may add one
-        return sum(map(statistics_of, dispatchers), past)
+        return sum((each.statistics() for each in dispatchers), past)
 
     def _forget_closed_loops(self) -> None:
         for loop in [loop for loop in list(self._dispatchers) if loop.is_closed()]:
@@ -147,12 +132,10 @@ class Dispatchers(Router):
                 dispatcher.loop_closed()
 
     def _remember(self, dispatcher: Dispatcher) -> None:
-        """Add the counters of one that is gone; what it left unsettled counts as cancelled."""
-        left = statistics_of(dispatcher)
-        gone: dict[str, Any] = dict.fromkeys(GAUGES, 0)
-        gone["cancelled"] = left.cancelled + dispatcher.lane.unsettled
+        """Add the counters of one that is gone."""
+        last = dispatcher.last_statistics()
         with self._past_lock:
-            self._past += replace(left, **gone)
+            self._past += last
 
 
 async def close_elsewhere(dispatcher: Dispatcher, timeout: float | None) -> int:
@@ -190,34 +173,3 @@ class CloseCall:
     def __del__(self) -> None:
         if not self.answer.done():  # the loop was closed before it came to this
             self._tell(self._dispatcher.lane.unsettled)
-
-
-def statistics_of(dispatcher: Dispatcher) -> BatcherStatistics:
-    """Give the counters, gauges and distributions of one loop's lane."""
-    lane = dispatcher.lane
-    counts: dict[str, Any] = {name: getattr(lane, name) for name in COUNTERS}
-    for name in DISTRIBUTIONS:
-        counts[name] = distribution_of(getattr(lane.measures, name))
-    return BatcherStatistics(
-        **counts,
-        waiting=lane.waiting,
-        queued=lane.queued,
-        joined=lane.joined,
-        in_flight=lane.unsettled - lane.waiting - lane.queued - lane.joined,
-        slots_busy=dispatcher.slots_busy,
-        batched=dispatcher.batched,
-        retried=dispatcher.retried,
-        failed_batches=dispatcher.observing.failed_batches,
-        cancelled_batches=dispatcher.observing.cancelled_batches,
-        batches=MappingProxyType(dict(dispatcher.batches)),
-    )
-
-
-def distribution_of(histogram: Histogram) -> Distribution:
-    """Make a snapshot of a histogram."""
-    return Distribution(
-        buckets=tuple(histogram.buckets),
-        sum=histogram.sum,
-        min=histogram.min,
-        max=histogram.max,
-    )

@@ -29,11 +29,6 @@ class Runs(Protocol):
         """Gives the coroutine of a run's task."""
         ...
 
-    @property
-    def retried(self) -> int:
-        """Items that were handed to the handler again, each time that they were."""
-        ...
-
     def began(self, flight: Flight[Any], context: Context, /) -> None:
         """Know that a batch is about to be run in a context."""
 
@@ -68,8 +63,6 @@ class PlainRuns:
 
     What a batch meets is put here as it is, and not wrapped, for that would take a call each time.
     """
-
-    retried = 0
 
     def __init__(
         self, lane: Lane, handler: Handler, options: Options, name: str, *, settling: Settling

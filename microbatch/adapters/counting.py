@@ -3,32 +3,25 @@
 from typing import Protocol
 
 from microbatch import BatcherStatistics
+from microbatch.statistics import Metric, Unit, metrics
 
-__all__ = ["Batchers", "Counted"]
-
-COUNTERS = {
-    "submitted": "Items accepted.",
-    "completed": "Items that got a result.",
-    "failed": "Items that got an exception.",
-    "cancelled": "Items that their caller gave up.",
-    "late": "Items whose timeout passed first.",
-    "dropped": "Items dropped for newer ones.",
-    "rejected": "Items refused.",
-    "deduplicated": "Items that joined an equal one.",
-    "retried": "Items handed to the handler again.",
-}
-GAUGES = {
-    "waiting": "Items that wait for admission.",
-    "queued": "Items admitted and queued.",
-    "joined": "Items that are queued or in flight as another, equal one.",
-    "in_flight": "Items that a handler works on.",
-}
-SLOTS_BUSY = "Handler calls under way."
+__all__ = ["BOUNDS", "SECONDS", "Batchers", "Counted", "exported"]
 
 # Bounds of histograms. All are bounds of the buckets in which batchers count, so they are exact.
-SIZES = [2.0**power for power in range(13)]
-PARTS = [eighths / 8 for eighths in range(1, 9)]
+COUNTS = [2.0**power for power in range(13)]
 SECONDS = [2.0**power for power in range(-14, 7)]
+BOUNDS: dict[Unit, list[float]] = {
+    "items": COUNTS,
+    "batches": COUNTS,
+    "slots": COUNTS,
+    "seconds": SECONDS,
+    "ratio": [eighths / 8 for eighths in range(1, 9)],
+}
+
+
+def exported() -> list[Metric]:
+    """Give the numbers that are reported, in the order in which they are declared."""
+    return [metric for metric in metrics(BatcherStatistics) if metric.exported]
 
 
 class Counted(Protocol):

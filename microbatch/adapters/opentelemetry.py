@@ -1,19 +1,12 @@
 """Trace batches, and report them, with OpenTelemetry. It needs the extra ``opentelemetry``."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import Context, ContextVar
 from importlib.metadata import version
 
 from microbatch import BatchDispatched, BatchEnded
-from microbatch.adapters.counting import (
-    COUNTERS,
-    GAUGES,
-    PARTS,
-    SECONDS,
-    SIZES,
-    SLOTS_BUSY,
-    Batchers,
-)
+from microbatch.adapters.counting import BOUNDS, SECONDS, Batchers, exported
+from microbatch.statistics import Metric, Unit
 
 try:
     from opentelemetry import context as telemetry_context
@@ -29,6 +22,14 @@ except ModuleNotFoundError as error:
 __all__ = ["BatcherTelemetry"]
 
 NAME = "microbatch.batcher.name"
+REASON = "microbatch.batch.reason"
+UNITS: dict[Unit, str] = {
+    "items": "{item}",
+    "batches": "{batch}",
+    "slots": "{slot}",
+    "seconds": "s",
+    "ratio": "1",
+}
 
 
 class BatcherTelemetry(Batchers):
@@ -67,22 +68,26 @@ class BatcherTelemetry(Batchers):
         self._report_batchers(meter)
 
     def _report_batchers(self, meter: Meter) -> None:
-        for name, meaning in COUNTERS.items():
-            meter.create_observable_counter(
-                f"microbatch.items.{name}", [self._reader(name)], "{item}", meaning
-            )
-        for name, meaning in GAUGES.items():
-            meter.create_observable_up_down_counter(
-                f"microbatch.items.{name}", [self._reader(name)], "{item}", meaning
-            )
-        meter.create_observable_up_down_counter(
-            "microbatch.slots.busy", [self._reader("slots_busy")], "{slot}", SLOTS_BUSY
-        )
+        create = {
+            "counter": meter.create_observable_counter,
+            "counter by reason": meter.create_observable_counter,
+            "gauge": meter.create_observable_up_down_counter,
+        }
+        for metric in exported():
+            # What events tell, the histograms of batches do, in values or attributes.
+            if metric.event is None and metric.kind in create:
+                name, unit = f"microbatch.{metric.path}", UNITS[metric.unit]
+                create[metric.kind](name, [self._reader(metric)], unit, metric.meaning)
 
-    def _reader(self, attribute: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _reader(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(_: CallbackOptions) -> Iterator[Observation]:
             for name, now in self._statistics().items():
-                yield Observation(getattr(now, attribute), {NAME: name})
+                number: int | Mapping[str, int] = getattr(now, metric.name)
+                if isinstance(number, int):
+                    yield Observation(number, {NAME: name})
+                else:
+                    for reason, count in number.items():
+                        yield Observation(count, {NAME: name, REASON: reason})
 
         return read
 
@@ -102,7 +107,7 @@ class BatcherTelemetry(Batchers):
                 NAME: event.name,
                 "microbatch.batch.size": event.size,
                 "microbatch.batch.occupancy": event.occupancy,
-                "microbatch.batch.reason": event.reason,
+                REASON: event.reason,
             },
         )
         self._span.set(span)
@@ -120,7 +125,7 @@ class BatcherTelemetry(Batchers):
         span.set_attribute("microbatch.batch.failed_items", event.failed)
         span.set_attribute("microbatch.batch.longest_wait", longest_wait)
         span.end()
-        attributes = {NAME: event.name, "microbatch.batch.reason": event.reason, **outcome}
+        attributes = {NAME: event.name, REASON: event.reason, **outcome}
         self._batches.record(event, longest_wait, attributes)
 
 
@@ -130,32 +135,29 @@ class BatchHistograms:
     def __init__(self, meter: Meter) -> None:
         def histogram(name: str, unit: str, meaning: str, bounds: list[float]) -> metrics.Histogram:
             return meter.create_histogram(
-                name, unit, meaning, explicit_bucket_boundaries_advisory=bounds
+                f"microbatch.{name}", unit, meaning, explicit_bucket_boundaries_advisory=bounds
             )
 
-        self._size = histogram("microbatch.batch.size", "{item}", "Items in a batch.", SIZES)
-        self._occupancy = histogram(
-            "microbatch.batch.occupancy", "1", "Size of a batch by max_batch_size.", PARTS
-        )
         self._longest_wait = histogram(
-            "microbatch.batch.longest_wait",
+            "batch.longest_wait",
             "s",
             "From the submission of a batch's oldest item to its dispatch.",
             SECONDS,
         )
-        self._handler = histogram(
-            "microbatch.handler.duration",
-            "s",
-            "From a batch's dispatch to its handler's end.",
-            SECONDS,
-        )
+        self._histograms = [
+            (
+                metric.event,
+                histogram(metric.path, UNITS[metric.unit], metric.meaning, BOUNDS[metric.unit]),
+            )
+            for metric in exported()
+            if metric.kind == "distribution" and metric.event is not None
+        ]
 
     def record(self, event: BatchEnded, longest_wait: float, attributes: dict[str, str]) -> None:
         """Record a batch that has ended."""
-        self._size.record(event.size, attributes)
-        self._occupancy.record(event.occupancy, attributes)
         self._longest_wait.record(longest_wait, attributes)
-        self._handler.record(event.seconds, attributes)
+        for attribute, histogram in self._histograms:
+            histogram.record(getattr(event, attribute), attributes)
 
 
 def links_to(contexts: Iterable[Context | None]) -> list[Link]:

@@ -1,19 +1,11 @@
 """Show batchers to Prometheus. It needs the extra ``prometheus``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from microbatch import BatcherStatistics, Distribution
-from microbatch.adapters.counting import (
-    COUNTERS,
-    GAUGES,
-    PARTS,
-    SECONDS,
-    SIZES,
-    SLOTS_BUSY,
-    Batchers,
-    Counted,
-)
+from microbatch.adapters.counting import BOUNDS, Batchers, Counted, exported
+from microbatch.statistics import Kind, Metric
 
 try:
     from prometheus_client.core import (
@@ -22,8 +14,8 @@ try:
         CounterMetricFamily,
         GaugeMetricFamily,
         HistogramMetricFamily,
-        Metric,
     )
+    from prometheus_client.core import Metric as Family
 except ModuleNotFoundError as error:
     raise ImportError(
         "microbatch.adapters.prometheus needs prometheus_client: "
@@ -33,13 +25,6 @@ except ModuleNotFoundError as error:
 __all__ = ["BatcherCollector"]
 
 ByName: TypeAlias = Mapping[str, BatcherStatistics]
-
-HISTOGRAMS: dict[str, tuple[str, str, Sequence[float]]] = {
-    "batch_size_items": ("batch_size", "Items in a batch.", SIZES),
-    "batch_occupancy_ratio": ("occupancy", "Size of a batch by max_batch_size.", PARTS),
-    "queue_wait_seconds": ("queue_wait", "From an item's submission to its dispatch.", SECONDS),
-    "handler_seconds": ("handler_time", "From a batch's dispatch to its handler's end.", SECONDS),
-}
 
 
 class BatcherCollector(Batchers):
@@ -70,65 +55,69 @@ class BatcherCollector(Batchers):
                 f"got {registry!r}"
             ) from error
 
-    def describe(self) -> Iterator[Metric]:
+    def describe(self) -> Iterator[Family]:
         """Name the metrics, for the registry."""
-        return metrics_of({})
+        return families_of({})
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Give the metrics as they are now, for the registry."""
-        return metrics_of(self._statistics())
+        return families_of(self._statistics())
 
 
-def metrics_of(by_name: ByName) -> Iterator[Metric]:
+def families_of(by_name: ByName) -> Iterator[Family]:
     """Give every metric of some batchers."""
-    for name, meaning in COUNTERS.items():
-        yield counter_of(by_name, f"items_{name}", meaning, name)
-    for name, meaning in GAUGES.items():
-        yield gauge_of(by_name, f"items_{name}", meaning, name)
-    yield gauge_of(by_name, "slots_busy", SLOTS_BUSY, "slots_busy")
-    yield batches_of(by_name)
-    failed = "Batches whose handler raised, or gave no results for its items."
-    yield counter_of(by_name, "batches_failed", failed, "failed_batches")
-    cancelled = "Batches whose handler was cancelled."
-    yield counter_of(by_name, "batches_cancelled", cancelled, "cancelled_batches")
-    for name, (attribute, meaning, bounds) in HISTOGRAMS.items():
-        yield histogram_of(by_name, name, meaning, attribute, bounds)
+    for metric in exported():
+        yield FAMILIES[metric.kind](metric, by_name)
 
 
-def counter_of(by_name: ByName, name: str, meaning: str, attribute: str) -> Metric:
+def name_of(metric: Metric) -> str:
+    """Name a metric: by its path, and where it has values by their unit, too."""
+    name = f"microbatch_{metric.path.replace('.', '_')}"
+    if metric.kind != "distribution":
+        return name
+    return f"{name.removesuffix('_duration')}_{metric.unit}"  # seconds say that it is one
+
+
+def counter_of(metric: Metric, by_name: ByName) -> Family:
     """Make a counter of one of the statistics."""
-    counter = CounterMetricFamily(f"microbatch_{name}", meaning, labels=["batcher"])
+    counter = CounterMetricFamily(name_of(metric), metric.meaning, labels=["batcher"])
     for batcher, now in by_name.items():
-        counter.add_metric([batcher], getattr(now, attribute))
+        counter.add_metric([batcher], getattr(now, metric.name))
     return counter
 
 
-def gauge_of(by_name: ByName, name: str, meaning: str, attribute: str) -> Metric:
-    """Make a gauge of one of the statistics."""
-    gauge = GaugeMetricFamily(f"microbatch_{name}", meaning, labels=["batcher"])
+def counter_by_reason_of(metric: Metric, by_name: ByName) -> Family:
+    """Make a counter of what each reason to dispatch has."""
+    counter = CounterMetricFamily(name_of(metric), metric.meaning, labels=["batcher", "reason"])
     for batcher, now in by_name.items():
-        gauge.add_metric([batcher], getattr(now, attribute))
-    return gauge
-
-
-def batches_of(by_name: ByName) -> Metric:
-    """Make the counter of batches by their reasons."""
-    counter = CounterMetricFamily(
-        "microbatch_batches", "Batches dispatched, by reason.", labels=["batcher", "reason"]
-    )
-    for batcher, now in by_name.items():
-        for reason, count in now.batches.items():
+        counts: Mapping[str, int] = getattr(now, metric.name)
+        for reason, count in counts.items():
             counter.add_metric([batcher, reason], count)
     return counter
 
 
-def histogram_of(
-    by_name: ByName, name: str, meaning: str, attribute: str, bounds: Sequence[float]
-) -> Metric:
-    """Make a histogram of one of the distributions."""
-    histogram = HistogramMetricFamily(f"microbatch_{name}", meaning, labels=["batcher"])
+def gauge_of(metric: Metric, by_name: ByName) -> Family:
+    """Make a gauge of one of the statistics."""
+    gauge = GaugeMetricFamily(name_of(metric), metric.meaning, labels=["batcher"])
     for batcher, now in by_name.items():
-        values: Distribution = getattr(now, attribute)
+        gauge.add_metric([batcher], getattr(now, metric.name))
+    return gauge
+
+
+def histogram_of(metric: Metric, by_name: ByName) -> Family:
+    """Make a histogram of one of the distributions."""
+    bounds = BOUNDS[metric.unit]
+    histogram = HistogramMetricFamily(name_of(metric), metric.meaning, labels=["batcher"])
+    for batcher, now in by_name.items():
+        values: Distribution = getattr(now, metric.name)
         pairs = zip(map(str, bounds), values.cumulative(bounds), strict=True)
         histogram.add_metric([batcher], [*pairs, ("+Inf", values.count)], values.sum)
     return histogram
+
+
+FAMILIES: dict[Kind, Callable[[Metric, ByName], Family]] = {
+    "counter": counter_of,
+    "counter by reason": counter_by_reason_of,
+    "gauge": gauge_of,
+    "distribution": histogram_of,
+}

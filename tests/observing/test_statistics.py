@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from microbatch import Batcher, BatcherStatistics, Distribution
 from microbatch._core import Histogram
-from microbatch._dispatch.registry import distribution_of
-from microbatch.statistics import duration
+from microbatch._dispatch.snapshots import distribution_of
+from microbatch.statistics import duration, metrics
 from microbatch.testing import RecordingHandler
 
 VALUES = st.lists(st.floats(2.0**-30, 2.0**34, exclude_min=True), min_size=1, max_size=60)
@@ -131,6 +131,13 @@ def test_figures_are_summed_over_loops_that_are_closed_too(loop_kind: Any) -> No
     assert now.batch_size.buckets == ((1.0, 1), (2.0, 3))
     assert (now.queue_wait.count, now.handler_time.count) == (7, 4)
     assert (now.completed, now.slots_busy, now.calls) == (7, 0, 4)
+
+
+async def test_each_number_has_one_owner_who_counts_it() -> None:
+    batcher: Batcher[int, int] = Batcher(RecordingHandler(), on_error="bisect")
+    owners = batcher.router.here()._owners()
+    for metric in metrics():
+        assert sum(hasattr(owner, metric.name) for owner in owners) == 1, metric
 
 
 def test_statistics_of_two_batchers_add_up() -> None:

@@ -1,7 +1,7 @@
 """The types of batchers and tickets, for mypy --strict and for pyright."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextvars import Context
 from typing import Any, Literal, assert_type
 
@@ -177,6 +177,8 @@ Batcher(a_list, observer=BatcherTelemetry(), capture_context=True)
 Batcher(a_list, observer=half)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 Batcher(a_list, observer="print")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
+assert_type(Batcher(a_list).statistics().submitted, int)
+assert_type(Batcher(a_list).statistics().batches, Mapping[str, int])
 assert_type(Batcher(a_list).statistics().queue_wait, Distribution)
 assert_type(Batcher(a_list).statistics().queue_wait.quantile(0.5), float)
 BatcherCollector(Batcher(a_list), batched()(a_list)).add(Batcher(nothing))
