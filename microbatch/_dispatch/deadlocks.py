@@ -13,7 +13,7 @@ from typing import Any
 
 from microbatch._core import Flight, Group, Lane, Ticket
 from microbatch._dispatch.reordering import ReorderBuffer, line_of, line_of_group
-from microbatch._handlers.calling import Underway
+from microbatch._handlers.runs import UnderWay
 from microbatch.options import Options
 
 __all__ = ["DeadlockDetector"]
@@ -36,7 +36,7 @@ class DeadlockDetector:
         name: str,
         *,
         reorder_buffer: ReorderBuffer | None,
-        handlers: Callable[[], Underway],
+        handlers: Callable[[], UnderWay],
     ) -> None:
         self._lane = lane
         self._reorder_buffer = reorder_buffer

@@ -22,8 +22,9 @@ from microbatch._dispatch.observing import Observing
 from microbatch._dispatch.reordering import ReorderBuffer
 from microbatch._dispatch.snapshots import gather, without_gauges
 from microbatch._dispatch.timeouts import Timeouts
-from microbatch._handlers.attempts import Attempts
-from microbatch._handlers.calling import Handler, Underway, caller_of
+from microbatch._handlers.calling import Handler
+from microbatch._handlers.retry_runs import RetryRuns
+from microbatch._handlers.runs import PlainRuns, Runs, UnderWay
 from microbatch._handlers.settling import Settling
 from microbatch._loops.cancelling import cancel_threadsafe
 from microbatch._loops.timer import Timer, clock_of
@@ -55,7 +56,6 @@ class Dispatcher:
         self._process = os.getpid()
         self.batched = 0
         self.batches: Counter[str] = Counter()
-        self._make_task: Callable[..., asyncio.Task[Any]] = loop.create_task
         self._settling = Settling(name, options)
         self.observing = Observing(loop, options, name)
         self._options = options
@@ -78,7 +78,8 @@ class Dispatcher:
         self._timeouts = Timeouts(
             self.lane, options.timeout_policy, name, ask=self._ask_policy, cancel=self._cancel
         )
-        self._call = caller_of(handler, self.lane, options, name)
+        self._runs = self._make_runs(handler)
+        self._call = self._runs.call
         self._reorder_buffer: ReorderBuffer | None = None
         if options.ordering == "ordered":
             call_soon = functools.partial(loop.call_soon, context=self._context)
@@ -86,9 +87,6 @@ class Dispatcher:
         self._deadlocks = DeadlockDetector(
             self.lane, options, name, reorder_buffer=self._reorder_buffer, handlers=self._handlers
         )
-        self._attempts: Attempts | None = None
-        if options.retry is not None or options.on_error == "bisect":
-            self._use_attempts(handler)
 
     def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
         done: asyncio.Future[None] = self.loop.create_future()
@@ -118,11 +116,13 @@ class Dispatcher:
         lane.slot_free = True
         return lane
 
-    def _use_attempts(self, handler: Handler) -> None:
-        """Have a batch take more calls than one."""
-        attempts = Attempts(self.lane, handler, self._options, self._name, self._makers_context)
-        self._attempts = self._settling = attempts
-        self._call, self._make_task = attempts.call, attempts.make_task
+    def _make_runs(self, handler: Handler) -> Runs:
+        """Choose how a batch goes through its handler: in one call, or in as many as it needs."""
+        lane, options, name, settling = self.lane, self._options, self._name, self._settling
+        if options.retry is None and options.on_error != "bisect":
+            return PlainRuns(lane, handler, options, name, settling=settling)
+        context = self._makers_context
+        return RetryRuns(lane, handler, options, name, settling=settling, context=context)
 
     def reconfigure(self, options: Options) -> None:
         """Go by other sizes and times from now on; what is queued does, too."""
@@ -154,7 +154,7 @@ class Dispatcher:
 
     def _owners(self) -> tuple[object, ...]:
         """Give those who count, each in attributes that are named as the numbers are declared."""
-        return self.lane, self.lane.measures, self, self.observing, self._attempts
+        return self.lane, self.lane.measures, self, self.observing, self._runs
 
     def last_statistics(self) -> BatcherStatistics:
         """Give what stays of them when the loop is gone: what is unsettled counts as cancelled."""
@@ -188,13 +188,12 @@ class Dispatcher:
         if self._reorder_buffer is not None:
             self._reorder_buffer.depart(flight)
         self._starting.append(flight)
-        if self._attempts is None:  # or it begins with each attempt
-            self.lane.began(flight, context)
+        self._runs.began(flight, context)
         try:
             if self._observed:
                 self.observing.dispatched(flight, context)
             work = context.run(self._call, items)
-            task = self._make_task(work, name=self._name, context=context)
+            task = self._runs.make_task(work, name=self._name, context=context)
             flight.task = task
             self._running[task] = flight
         except BaseException as error:  # it can't even be called, or an eager task exits at once
@@ -266,7 +265,7 @@ class Dispatcher:
 
     def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
         try:
-            error = self._settling.by_task(flight, task)
+            error = self._runs.settle(flight, task)
         finally:
             flight.task = None  # the task's context knows the flight
         if error is not None or self._observed:
@@ -280,8 +279,7 @@ class Dispatcher:
         self.observing.ended(flight, error)
 
     def _abandon(self, flight: Flight[Any]) -> None:
-        pauses = self._attempts is not None and self._attempts.pauses(flight)
-        if self._options.cancel_abandoned or pauses:
+        if self._options.cancel_abandoned or self._runs.is_pausing(flight):
             self._cancel(flight)
 
     def _cancel(self, flight: Flight[Any]) -> None:
@@ -290,10 +288,10 @@ class Dispatcher:
         elif flight in self._starting:  # by an observer, or by a handler in an eager task
             self._doomed.add(flight)
 
-    def _handlers(self) -> Underway:
+    def _handlers(self) -> UnderWay:
         """Give the batches under way, each with its handler call, or None while it has none."""
-        calls = {flight: (flight, task) for task, flight in self._running.items() if flight.reason}
-        return calls if self._attempts is None else self._attempts.handlers(calls)
+        batches = {flight: task for task, flight in self._running.items() if flight.reason}
+        return self._runs.under_way(batches)
 
     def _tell_deadlocks(self) -> None:
         self._deadlocks.tell()
@@ -339,7 +337,7 @@ class Dispatcher:
 
     def refuse_own_handler(self) -> None:
         """Raise RuntimeError in a handler, which would wait for itself."""
-        if self._runs(asyncio.current_task()) or serving.get() in self._starting:
+        if self._is_ours(asyncio.current_task()) or serving.get() in self._starting:
             raise RuntimeError(
                 f"batcher {self._name!r} must not be drained or closed by its own handler, "
                 "for which it would wait"
@@ -347,10 +345,10 @@ class Dispatcher:
 
     def serves(self, flight: Flight[Any]) -> bool:
         """Tell whether a handler call for these items is under way; from any thread."""
-        return self._runs(flight.task) or flight in self._starting
+        return self._is_ours(flight.task) or flight in self._starting
 
-    def _runs(self, task: asyncio.Task[Any] | None) -> bool:
-        return task in self._running or (self._attempts is not None and self._attempts.runs(task))
+    def _is_ours(self, task: asyncio.Task[Any] | None) -> bool:
+        return task in self._running or self._runs.is_call(task)
 
     async def _next_quiet(self) -> None:
         quiet: asyncio.Future[None] = self.loop.create_future()

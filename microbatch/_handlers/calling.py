@@ -2,8 +2,8 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 from microbatch._core import Flight, Lane
 from microbatch._handlers.partial_results import answer_one_by_one, answer_together
@@ -12,10 +12,7 @@ from microbatch._handlers.stream_calls import StreamCall
 from microbatch.batch import served
 from microbatch.options import Options
 
-if TYPE_CHECKING:
-    import asyncio
-
-__all__ = ["Handler", "HandlerCall", "Underway", "caller_of", "take_answer"]
+__all__ = ["Handler", "HandlerCall", "caller_of", "take_answer"]
 
 Handler: TypeAlias = Callable[[list[Any]], Any]
 """Gives a coroutine, or an async generator, for a list of items."""
@@ -24,9 +21,6 @@ HandlerCall: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 
 It is called where ``served()`` gives the batch's flight. The coroutine answers the results, or
 SETTLED, or as much as was answered before a failure."""
-Underway: TypeAlias = Mapping[Flight[Any], "tuple[Flight[Any], asyncio.Task[Any] | None] | None"]
-"""Each batch that has a slot, with the items that its handler call is for, and that call's task;
-None between two calls."""
 
 
 def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> HandlerCall:

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from microbatch._handlers.worker_calls import WorkerAnswer, WorkerCall
+from microbatch._loops.cancelling import outlast
 
 __all__ = [
     "as_coroutine_function",
@@ -159,15 +160,8 @@ def in_executor(executor: Executor) -> Callable[[WorkerCall], Started]:
 
 async def finished(task: asyncio.Task[Any], take_back: Callable[[], object]) -> Any:
     """Wait for a task to the end; a cancellation meanwhile is raised only then."""
-    cancelled = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-            take_back()
-    if cancelled is None:
+    if not await outlast(task, take_back):
         return task.result()
     if not task.cancelled():
         task.exception()  # seen, though nobody is left to hear of it
-    raise cancelled
+    raise asyncio.CancelledError

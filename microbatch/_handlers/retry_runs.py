@@ -1,0 +1,323 @@
+"""The runs of batches whose handler is called again: as a retry policy says, and half by half.
+
+They take the place of plain runs where ``retry`` or ``on_error="bisect"`` is set. Read first
+``State`` and then ``RetryRun.run``: all else is what these two speak of.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from enum import Enum
+from operator import itemgetter
+from typing import Any
+
+from microbatch._core import Flight, Lane
+from microbatch._handlers.attempts import Accepted, Attempts, GivenUp, OneAttempt, Pause
+from microbatch._handlers.calling import Handler
+from microbatch._handlers.handler_tasks import HandlerTasks, raise_if_cancelled
+from microbatch._handlers.settling import SETTLED, Individual, Interrupted, Settling, as_it_is
+from microbatch.batch import served
+from microbatch.options import Options
+
+__all__ = ["RetryRuns"]
+
+
+class State(Enum):
+    """How far a sub-batch has come.
+
+    ::
+
+        WAITING -> TRYING -> ANSWERED, FAILED, CANCELLED or ABANDONED
+                   TRYING -> SUSPECT -> HALVED: two are WAITING, or the right one is SUSPECT
+                             SUSPECT -> TRYING, where one item is left of it
+    """
+
+    WAITING = "its handler calls are still to come"
+    TRYING = "its handler calls are under way, or a pause between two of them"
+    SUSPECT = "one of its items makes calls fail: it is to be halved, not called for"
+    HALVED = "its items are in its halves"
+    ANSWERED = "a call for its items has answered"
+    FAILED = "its items fail with what came of its calls"
+    CANCELLED = "its handler call was cancelled"
+    ABANDONED = "nobody awaits any of its items"
+
+
+OPEN = (State.WAITING, State.TRYING, State.SUSPECT)
+"""States of sub-batches for which something is still to be done."""
+DECIDED = (State.ANSWERED, State.FAILED, State.CANCELLED)
+"""States in which ``results`` are what the items get."""
+
+
+@dataclass(slots=True, eq=False)
+class SubBatch:
+    """Items of one batch that go through the handler together, and what has come of them."""
+
+    flight: Flight[Any]
+    places: Sequence[int]
+    """Where in the batch the items of the flight stand."""
+    calls: int = 0
+    """How many calls there were for these items."""
+    state: State = State.WAITING
+    narrowed: bool = False
+    """Whether items have left it before a call."""
+    answer: Any = SETTLED
+    """What the last call has answered."""
+    results: tuple[Any, ...] = ()
+    """What that means for each item of the flight; empty where the call has settled them itself."""
+    failure: BaseException | None = None
+    """What the last call has failed with, unless it answered."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether all of its items are still awaited."""
+        return self.flight.alive == self.flight.size
+
+    def narrow(self) -> Flight[Any]:
+        """Leave out the items that nobody waits for any more."""
+        if self.flight.alive < self.flight.size:
+            self.narrowed = True
+            self.places = [self.places[index] for index in self.flight.awaited]
+            self.flight = self.flight.part(0, self.flight.size)
+        return self.flight
+
+    def halve(self) -> "tuple[SubBatch, SubBatch]":
+        """Part the items that are still awaited; there are at least two."""
+        flight, places = self.narrow(), self.places
+        middle = flight.size // 2
+        left, right = flight.part(0, middle), flight.part(middle, flight.size)
+        self.state = State.HALVED
+        return (
+            SubBatch(left, places[:middle], self.calls),
+            SubBatch(right, places[middle:], self.calls),
+        )
+
+
+class RetryRun:
+    """The way of one batch through its handler calls."""
+
+    def __init__(self, runs: "RetryRuns", flight: Flight[Any]) -> None:
+        self.parts = [SubBatch(flight, range(flight.size))]
+        """All that the batch was parted into."""
+        self.failure: BaseException | None = None
+        """What items have failed with last."""
+        self._runs = runs
+
+    async def run(self) -> Any:
+        """Call the handler for the batch, and for its halves where that fails, until all is done.
+
+        When the left half of a suspect succeeds, the bad item is taken to be in the right one. So
+        that half is suspect too, and is halved without a call for the whole of it: that is what
+        keeps the number of calls low. It is a guess, which is not made where the bad item may have
+        left: each item gets what a call for it has answered, were it wrong or right.
+        """
+        todo = [*self.parts]
+        while todo:
+            part = todo.pop()
+            if part.state is State.SUSPECT and part.flight.alive > 1:
+                sure = part.intact  # else the bad item may have left
+                left, right = part.halve()
+                self.parts += left, right
+                await self._try(left)
+                if left.state is State.ANSWERED and sure and not left.narrowed and right.intact:
+                    right.state = State.SUSPECT
+                todo += left, right  # the right one comes next; the left one may be suspect
+            elif part.state in OPEN:
+                await self._try(part)
+                todo.append(part)  # for it may be suspect
+        return SETTLED
+
+    async def _try(self, part: SubBatch) -> None:
+        """Call for a sub-batch, again if and when the policy says so, until that has an outcome."""
+        part.state = State.TRYING
+        attempts = self._runs.begin_attempts()
+        try:
+            while part.state is State.TRYING:
+                step = await attempts.next_step()
+                if isinstance(step, Accepted):
+                    self._accept(part, step.answer)
+                elif isinstance(step, GivenUp):
+                    self._give_up(part, step.error)
+                elif not self._is_awaited(part):
+                    self._lose(part, State.ABANDONED)
+                elif isinstance(step, Pause):
+                    await self._runs.tasks.pause(part.flight, step.sleep)
+                else:
+                    await self._call(part, attempts)
+        finally:
+            attempts.close()
+
+    async def _call(self, part: SubBatch, attempts: Attempts) -> None:
+        """Call the handler once for what is still awaited of a sub-batch."""
+        flight = part.narrow()
+        items = flight.items
+        part.calls += 1
+        part.answer, part.results = SETTLED, ()  # none so far
+        task = await self._runs.tasks.call(flight, items, part.calls)
+        if task.cancelled():
+            raise_if_cancelled()
+            part.failure = asyncio.CancelledError()
+            error_of = self._runs.settling.cancelled_error
+            self._lose(part, State.CANCELLED, tuple(error_of() for _ in items))
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, Exception):
+            self._stop(error)
+            return
+        part.failure = self._read(part, task.result()) if error is None else error
+        attempts.ended(items, part.answer, part.failure)
+
+    def _is_awaited(self, part: SubBatch) -> bool:
+        """Tell whether somebody waits for a sub-batch; for a batch that is cancelled it is over."""
+        raise_if_cancelled()
+        return part.flight.alive > 0
+
+    # ------------------------------------------------------------------------------------- answers
+    def _read(self, part: SubBatch, answer: Any) -> Exception | None:
+        """Take an answer for a sub-batch; one that is none is a failure like others."""
+        if isinstance(answer, Interrupted):
+            self._split_off(part, answer.results)
+            return answer.error
+        if answer is SETTLED:
+            return None
+        try:
+            part.results = self._runs.settling.results(answer, part.flight.size)
+        except Exception as wrong:
+            return wrong
+        part.answer = answer
+        return None
+
+    def _split_off(self, part: SubBatch, results: Mapping[int, Any]) -> None:
+        """Part those items from the others that a call has answered before it failed."""
+        for index, result in results.items():
+            answered = SubBatch(part.flight.part(index, index + 1), (part.places[index],))
+            if answered.flight.size:
+                self.parts.append(answered)
+                self._decide(answered, State.ANSWERED, (result,))
+
+    # ------------------------------------------------------------------------------------ outcomes
+    def _accept(self, part: SubBatch, answer: Any) -> None:
+        """Let a sub-batch have an answer, unless it is none."""
+        better = answer is not part.answer  # which a callback of the policy has made
+        wrong = self._read(part, answer) if better else None
+        if wrong is None:
+            self._decide(part, State.ANSWERED, part.results)
+        else:
+            self._give_up(part, wrong)
+
+    def _give_up(self, part: SubBatch, error: BaseException) -> None:
+        """Let a sub-batch fail, or be halved; slow work is not made faster by halving it."""
+        halves = self._runs.bisects and part.flight.alive > 1
+        if halves and not isinstance(error, TimeoutError):
+            part.state = State.SUSPECT
+        else:
+            self._fail(part, error)
+
+    def _fail(self, part: SubBatch, error: BaseException) -> None:
+        self.failure = error
+        self._decide(part, State.FAILED, (error,) * part.flight.size)
+
+    def _lose(self, part: SubBatch, state: State, results: tuple[Any, ...] = ()) -> None:
+        """Be done with a sub-batch whose calls show nothing about the others."""
+        self.failure = part.failure if self.failure is None else self.failure
+        self._decide(part, state, results)
+
+    def _stop(self, request: BaseException) -> None:
+        """Fail all that is left where a handler asked to exit; the loop has been told."""
+        for part in self.parts:
+            if part.state in OPEN:
+                self._fail(part, request)
+
+    def _decide(self, part: SubBatch, state: State, results: tuple[Any, ...]) -> None:
+        """Settle the items of a sub-batch, unless that has to wait for the batch's turn."""
+        part.state, part.results = state, results
+        if results and not self._runs.ordered:
+            part.flight.resolve(results, self._own_errors(part))
+            self._runs.wake()
+
+    def hand_out(self) -> None:
+        """Settle the items that have waited for the batch's turn, one after another."""
+        decided = [part for part in self.parts if part.state in DECIDED]
+        own_errors = [self._own_errors(part) for part in decided]
+        held = [
+            (part.places[index], part, index, own)
+            for part, own in zip(decided, own_errors, strict=True)
+            for index in range(len(part.results))
+        ]
+        for _, part, index, own in sorted(held, key=itemgetter(0)):
+            part.flight.settle(index, part.results[index], own)
+
+    def _own_errors(self, part: SubBatch) -> Individual:
+        if part.state is State.CANCELLED:  # each item has an error of its own
+            return as_it_is
+        return self._runs.settling.own_errors(part.flight, part.results)
+
+
+class RetryRuns:
+    """Runs of as many handler calls as the items of a batch need."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        handler: Handler,
+        options: Options,
+        name: str,
+        *,
+        settling: Settling,
+        context: Context,
+    ) -> None:
+        self.tasks = tasks = HandlerTasks(lane, handler, options, name, context)
+        self.is_call, self.is_pausing = tasks.is_call, tasks.is_pausing
+        self.under_way = tasks.under_way
+        self.settling = settling
+        self.wake = lane.wake_soon
+        self.bisects = options.on_error == "bisect"
+        self.ordered = options.ordering == "ordered"
+        self.begin_attempts = attempts_of(options, handler, name, lane.loop.time)
+        self._loop: asyncio.AbstractEventLoop = lane.loop
+        self._by_batch: dict[Flight[Any], RetryRun] = {}
+
+    def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
+        """Give what a batch's task has to do."""
+        flight = served()
+        run = self._by_batch[flight] = RetryRun(self, flight)
+        return run.run()
+
+    def began(self, flight: Flight[Any], context: Context) -> None:
+        """Leave it to each handler call, which has a context of its own."""
+
+    def make_task(
+        self, work: Coroutine[Any, Any, Any], *, name: str, context: Context
+    ) -> asyncio.Task[Any]:
+        """Make a batch's task, which never starts at once: what it makes may be eager, and is."""
+        return asyncio.Task(work, loop=self._loop, name=name, context=context)
+
+    def settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> BaseException | None:
+        """Hand out what is still to be handed out once a batch's task has ended.
+
+        Gives what items failed with in the end, the last of several failures.
+        """
+        run = self._by_batch.pop(flight)
+        if self.ordered:
+            run.hand_out()
+        failure = run.failure
+        for part in run.parts:
+            failure = self.settling.by_task(part.flight, task) or failure
+        return failure
+
+    @property
+    def retried(self) -> int:
+        """Items that were handed to the handler again, each time that they were."""
+        return self.tasks.retried
+
+
+def attempts_of(
+    options: Options, handler: Handler, name: str, clock: Callable[[], float]
+) -> Callable[[], Attempts]:
+    """Give what begins the attempts for a sub-batch; only a policy's need tenacity."""
+    if options.retry is None or not getattr(options.retry, "enabled", True):
+        return OneAttempt
+    from microbatch._handlers.retry_policy import PolicyAttempts  # noqa: PLC0415 - may be missing
+
+    return functools.partial(PolicyAttempts, options.retry, handler, name, clock)
