@@ -10,7 +10,7 @@ CALLERS = 1024
 
 
 async def echo(items: list[int]) -> list[int]:
-    """Be the trivial handler."""
+    """Answer each item with itself."""
     return items
 
 
@@ -22,7 +22,7 @@ async def clocked(work: Awaitable[object], count: int) -> float:
 
 
 async def by_callers(call: Callable[[int], Awaitable[object]], count: int) -> float:
-    """Have many concurrent callers await ``call(i)``, one item at a time each."""
+    """Await ``call(i)`` in many concurrent callers, one item at a time each."""
 
     async def caller() -> None:
         for index in range(count // CALLERS):
@@ -33,7 +33,7 @@ async def by_callers(call: Callable[[int], Awaitable[object]], count: int) -> fl
 
 
 class FutureEcho:
-    """Be what a batch costs at the least: bare futures, resolved a batch at a time."""
+    """What a batch costs at the least: bare futures, resolved a batch at a time."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()

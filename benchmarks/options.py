@@ -23,7 +23,7 @@ MANY_KEYS = 1000
 
 
 class Row(NamedTuple):
-    """Be an option to measure: what it is called, and how items are submitted with it."""
+    """An option to measure: what it is called, and how items are submitted with it."""
 
     title: str
     options: dict[str, Any]
@@ -33,23 +33,23 @@ class Row(NamedTuple):
 
 
 async def pairs(items: list[int]) -> AsyncIterator[tuple[int, int]]:
-    """Be the trivial handler that answers item by item."""
+    """Answer each item with itself, one by one."""
     for place, item in enumerate(items):
         yield place, item
 
 
 async def columns(items: list[int]) -> dict[str, list[int]]:
-    """Be the trivial handler that answers two columns."""
+    """Answer items with themselves, in two columns."""
     return {"first": items, "second": items}
 
 
 async def chunks(items: list[int]) -> AsyncIterator[list[int]]:
-    """Be the trivial handler that streams one chunk for each item."""
+    """Stream one chunk for each item."""
     yield items
 
 
 def ignore(event: object) -> None:
-    """Be the trivial observer."""
+    """Observe a batch, and do nothing about it."""
 
 
 ROWS = [
@@ -73,7 +73,7 @@ ROWS = [
 
 
 async def submitting(row: Row, *, plain: bool) -> float:
-    """Have concurrent callers await one item at a time each; give seconds per item."""
+    """Submit from concurrent callers, one item at a time each; give seconds per item."""
     options = {} if plain else row.options
     handler = echo if plain else row.handler
     batcher = Batcher(handler, max_batch_size=BATCH, capacity=None, **options)

@@ -34,11 +34,11 @@ REFUSED = 31
 
 
 class PoisonError(Exception):
-    """Be what a batch fails with."""
+    """What a batch fails with."""
 
 
 class RefusalError(Exception):
-    """Be what an item fails with."""
+    """What an item fails with."""
 
 
 def answers(items: list[int]) -> list[Any]:
@@ -49,7 +49,7 @@ def answers(items: list[int]) -> list[Any]:
 
 
 async def handle(items: list[int]) -> list[Any]:
-    """Be fast or slow, or very slow."""
+    """Answer items, fast or slowly, or very slowly."""
     chance = random.random()
     await asyncio.sleep(0 if chance < 0.5 else 0.002 if chance < 0.95 else 0.05)
     return answers(items)
@@ -63,7 +63,7 @@ async def handle_one_by_one(items: list[int]) -> Any:
 
 
 def handle_in_thread(items: list[int]) -> list[Any]:
-    """Be a handler in a worker thread."""
+    """Answer items in a worker thread."""
     time.sleep(random.choice((0.0, 0.001)))
     return answers(items)
 
@@ -113,7 +113,7 @@ class Tally:
 
 
 def storm(faces: list[BlockingBatcher[int, Any]], number: int, until: float, tally: Tally) -> None:
-    """Be one thread: submit a handful, give some of them up, and check the rest."""
+    """Do what one thread does: submit a handful, give some of them up, and check the rest."""
     dice = random.Random(number)
     while time.monotonic() < until:
         face = dice.choice(faces)

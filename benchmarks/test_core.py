@@ -10,8 +10,8 @@ from microbatch import _core as core
 BATCH = 64
 
 
-def new_front() -> tuple[Any, Any]:
-    """Give a front and its lane, with a slot that is never free: nothing is dispatched."""
+def new_submitter() -> tuple[Any, Any]:
+    """Give a submitter and its lane, with a slot that is never free: nothing is dispatched."""
 
     class OneLane(core.Router):
         def find_lane(self) -> Any:
@@ -41,14 +41,14 @@ def new_front() -> tuple[Any, Any]:
     lane.configure(
         max_batch_size=BATCH, max_latency=0.0, capacity=None, overflow="wait", timeout=None
     )
-    return core.Front(OneLane(lambda: lane.loop)), lane
+    return core.Submitter(OneLane(lambda: lane.loop)), lane
 
 
 @pytest.mark.parametrize("callbacks", [False, True])
 def test_trip(benchmark: Any, callbacks: bool) -> None:
     """Submit a batch, take it, settle it and wake its callers."""
-    front, lane = new_front()
-    submit = front.submit
+    submitter, lane = new_submitter()
+    submit = submitter.submit
     benchmark.extra_info.update(workload="trip, callbacks" if callbacks else "trip", items=BATCH)
 
     def trip() -> None:
@@ -56,8 +56,10 @@ def test_trip(benchmark: Any, callbacks: bool) -> None:
             ticket = submit(item)
             if callbacks:
                 ticket.add_done_callback(id)
-        flight = lane.take(BATCH)
-        flight.resolve(tuple(flight.items), None)
+        lane.free_slots = 1
+        batch, items = lane.next_batch()
+        batch.end()
+        batch.resolve(tuple(items), None)
         lane.wake()
 
     benchmark(trip)

@@ -21,7 +21,7 @@ class NotOffered(Exception):
 
 
 class Adapter:
-    """Be a batcher of some library; ``submit`` is the library's own callable wherever it can be.
+    """A batcher of some library; ``submit`` is the library's own callable wherever it can be.
 
     A subclass imports its library where it needs it, and not before: the class itself is read
     where no library is installed.

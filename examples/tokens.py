@@ -32,7 +32,7 @@ def passages() -> list[Tokens]:
 
 
 class Embedder:
-    """Be a small model: the vector of a text is the mean of its tokens' vectors."""
+    """A small model: the vector of a text is the mean of its tokens' vectors."""
 
     def __init__(self) -> None:
         self.tables: list[tuple[int, int]] = []

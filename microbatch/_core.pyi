@@ -86,90 +86,108 @@ class BatchedCall(Ticket[_R_co], Coroutine[Any, Any, _R_co]):
         """Give the item up, unless it is done."""
 
 @final
-class Flight(Generic[_T]):
+class InFlightBatch(Generic[_T]):
     """The items of one handler call, from taking them to settling the last."""
 
     task: Any
+    """Whatever its owner has at work on it; so are ``places`` and ``attempt`` its owner's."""
     reason: Any
+    """Why it went when it did; None of what no batch was made of."""
     places: Any
     attempt: int
-    @property
-    def name(self) -> str: ...
-    @property
-    def group(self) -> Group | None: ...
-    @property
-    def batch(self) -> Flight[_T]:
-        """What it is a part of, or itself."""
-    @property
-    def weight(self) -> float: ...
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
     @property
-    def size(self) -> int: ...
+    def name(self) -> str:
+        """The name of its lane."""
     @property
-    def alive(self) -> int: ...
+    def batch(self) -> InFlightBatch[_T]:
+        """What it is a part of, or itself."""
     @property
-    def departed(self) -> float: ...
+    def queue(self) -> KeyQueue | None:
+        """What it was taken from; None where its items come from here and there."""
     @property
-    def items(self) -> list[_T]: ...
+    def key(self) -> Any:
+        """The key of its items; None without one."""
     @property
-    def waits(self) -> list[float]: ...
+    def size(self) -> int:
+        """How many items were taken, settled ones too."""
     @property
-    def awaited(self) -> tuple[int, ...]: ...
+    def weight(self) -> float:
+        """What the items weighed together that were taken."""
     @property
-    def contexts(self) -> list[Context | None]: ...
+    def departed(self) -> float:
+        """When it was taken, on the lane's clock."""
     @property
-    def deadlines(self) -> list[float | None]: ...
+    def ended(self) -> float:
+        """When its handler call ended; 0 until then."""
+    @property
+    def alive(self) -> int:
+        """How many items are neither settled nor given up."""
+    @property
+    def items(self) -> list[_T]:
+        """The items that are neither settled nor given up, in order."""
+    @property
+    def awaited(self) -> tuple[int, ...]:
+        """The places of the items that are neither settled nor given up."""
+    @property
+    def waits(self) -> list[float]:
+        """How many seconds each item had waited when it was taken."""
+    @property
+    def contexts(self) -> list[Context | None]:
+        """The context of each item's submission, where it is captured and the item is awaited."""
+    @property
+    def deadlines(self) -> list[float | None]:
+        """When the last caller of each item is late; None where none awaits it any more."""
     @property
     def first_deadline(self) -> float:
         """When the first of the callers is late; infinity where none ever is."""
-
     @property
-    def failed(self) -> int: ...
+    def failed(self) -> int:
+        """How many items got an exception, those of its parts too."""
     @property
-    def ended(self) -> float: ...
-    def end(self) -> None: ...
+    def origins(self) -> list[int]:
+        """Where the items of a part were seated in what it was parted from."""
+    def part(self, start: int, stop: int) -> InFlightBatch[_T]:
+        """Move the awaited items of these places into a batch of their own."""
     def settle(
         self, place: int, value: Any, individual: Callable[[BaseException], BaseException]
-    ) -> bool: ...
-    def part(self, start: int, stop: int) -> Flight[_T]: ...
+    ) -> bool:
+        """Settle the item at one place as resolve() does; False where nobody awaits it."""
     def resolve(
         self, results: tuple[Any, ...], individual: Callable[[BaseException], BaseException]
-    ) -> None: ...
+    ) -> None:
+        """Settle each item with its result; each caller gets ``individual(exception)`` of its own.
+
+        Raises ValueError for another number of results than items.
+        """
     def answer(
         self,
         results: tuple[Any, ...],
         own_errors: Callable[
-            [Flight[_T], tuple[Any, ...]], Callable[[BaseException], BaseException]
+            [InFlightBatch[_T], tuple[Any, ...]], Callable[[BaseException], BaseException]
         ],
     ) -> None:
         """Resolve it; ``own_errors`` gives ``individual``, and is asked at the first exception."""
-    def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None: ...
+    def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None:
+        """Settle what is awaited with an exception for each caller's ticket."""
+    def end(self) -> None:
+        """Tell that its handler call has ended: its key may have another batch under way."""
 
 @final
-class Group:
-    """The queued items of one key, in the order in which they are taken.
-
-    ``queued`` counts those that could be taken, and ``weight`` is theirs together. ``in_flight``
-    counts the batches of this key that are under way.
-    """
+class KeyQueue:
+    """The queued items of one key; what has no key has a queue too, that of None."""
 
     @property
     def key(self) -> Any: ...
     @property
-    def queued(self) -> int: ...
+    def queued(self) -> int:
+        """How many admitted items are queued."""
     @property
-    def weight(self) -> float: ...
+    def weight(self) -> float:
+        """What these weigh together."""
     @property
-    def in_flight(self) -> int: ...
-    @property
-    def full(self) -> bool:
-        """Whether a batch of it would have no place left."""
-    @property
-    def heavy(self) -> bool:
-        """Whether a batch of it would be as heavy as it may."""
-    @property
-    def oldest(self) -> float:
-        """When the oldest of its queued items was submitted; infinity without one."""
+    def in_flight(self) -> int:
+        """How many batches of this key are under way."""
 
 @final
 class Histogram:
@@ -183,27 +201,38 @@ class Histogram:
     @property
     def max(self) -> float: ...
     @property
-    def buckets(self) -> list[tuple[float, int]]: ...
-    def add(self, value: float) -> None: ...
+    def buckets(self) -> list[tuple[float, int]]:
+        """The upper bound and the count of each bucket that holds something, in order."""
+    def add(self, value: float) -> None:
+        """Count a value."""
 
 @final
 class Measures:
     """The histograms of one lane."""
 
     @property
-    def batch_size(self) -> Histogram: ...
+    def batch_size(self) -> Histogram:
+        """How many items each batch had."""
     @property
-    def occupancy(self) -> Histogram: ...
+    def occupancy(self) -> Histogram:
+        """How full each batch was, up to 1."""
     @property
-    def queue_wait(self) -> Histogram: ...
+    def queue_wait(self) -> Histogram:
+        """How many seconds each item was queued."""
     @property
-    def handler_time(self) -> Histogram: ...
+    def handler_time(self) -> Histogram:
+        """How many seconds each handler call took."""
 
 @final
 class Lane:
-    """The queue, the deadlines and the wake-ups of one batcher on one loop."""
+    """The queue, the deadlines and the wake-ups of one batcher on one loop.
 
-    slot_free: bool
+    Its owner gives it a clock and ways to be called back, and takes batches while slots are free.
+    ``on_due`` asks the owner to look: at what is late, at what should go, and then to rearm().
+    """
+
+    free_slots: int
+    """How many handler calls may start now: next_batch() takes one, its owner gives it back."""
     in_line: bool
     """Whether handlers may wait in vain for their own batcher though a slot is free."""
     def __init__(
@@ -216,7 +245,7 @@ class Lane:
         call_soon_threadsafe: Callable[[Callable[[], object]], object],
         call_at: Callable[[float, Callable[[], object]], Any],
         on_due: Callable[[], object],
-        on_abandoned: Callable[[Flight[Any]], object],
+        on_abandoned: Callable[[InFlightBatch[Any]], object],
         on_idle: Callable[[], object],
         on_given_up: Callable[[Ticket[Any]], object],
         on_own_wait: Callable[[], object],
@@ -226,46 +255,6 @@ class Lane:
         invalid_state_error: Callable[..., BaseException],
         done_future: object,
     ) -> None: ...
-    @property
-    def loop(self) -> Any: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def closed(self) -> bool: ...
-    @property
-    def unsettled(self) -> int: ...
-    @property
-    def joined(self) -> int: ...
-    @property
-    def grouped(self) -> bool: ...
-    @property
-    def crowded(self) -> bool: ...
-    @property
-    def queued(self) -> int: ...
-    @property
-    def waiting(self) -> int: ...
-    @property
-    def submitted(self) -> int: ...
-    @property
-    def completed(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def cancelled(self) -> int: ...
-    @property
-    def late(self) -> int: ...
-    @property
-    def rejected(self) -> int: ...
-    @property
-    def dropped(self) -> int: ...
-    @property
-    def deduplicated(self) -> int: ...
-    @property
-    def oldest(self) -> float: ...
-    @property
-    def overdue(self) -> bool: ...
-    @property
-    def measures(self) -> Measures: ...
     def configure(
         self,
         *,
@@ -275,11 +264,6 @@ class Lane:
         overflow: str,
         timeout: float | None,
         max_batch_weight: float | None = None,
-        capture: bool = False,
-    ) -> None: ...
-    def group(
-        self,
-        *,
         key: Callable[[Any], Any] | None = None,
         weigh: Callable[[Any], float] | None = None,
         priority: Callable[[Any], float] | None = None,
@@ -288,41 +272,110 @@ class Lane:
         refuse_overweight: bool = False,
         ageing: float = 1.0,
         max_batches_per_key: int | None = None,
-    ) -> None: ...
-    def close(self) -> None: ...
-    def dropped_error(self, ticket: Ticket[Any]) -> CapacityError: ...
-    def waited(self, seconds: float) -> bool: ...
-    def take(self, limit: int) -> Flight[Any]: ...
-    def next_group(self, before: float, anyway: bool) -> Group | None: ...
-    def take_group(self, group: Group) -> Flight[Any]: ...
-    def leave_group(self, flight: Flight[Any]) -> None: ...
-    def take_late(self) -> tuple[Flight[Any], Flight[Any], list[Flight[Any]]]: ...
-    def take_all(self) -> Flight[Any]: ...
-    def began(self, flight: Flight[Any], context: Context) -> None:
-        """Know that a handler call for a flight runs in a context, until ended()."""
-    def ended(self, flight: Flight[Any]) -> None: ...
+        capture: bool = False,
+        draining: bool = False,
+    ) -> None:
+        """Go by these options from now on; what is queued goes by its own key, weight and rank.
+
+        ``capture`` keeps the context of each submission. While it is ``draining`` nothing waits
+        for company. What is admitted stays so when the capacity shrinks.
+        """
+    @property
+    def loop(self) -> Any: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def unsettled(self) -> int:
+        """How many items of callers are not settled."""
+    @property
+    def queued(self) -> int:
+        """How many items are admitted and in no batch."""
+    @property
+    def waiting(self) -> int:
+        """How many items wait for admission."""
+    @property
+    def joined(self) -> int:
+        """How many unsettled items are handled with an equal one."""
+    @property
+    def submitted(self) -> int:
+        """How many items were accepted; each is counted once in what became of it."""
+    @property
+    def completed(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def cancelled(self) -> int: ...
+    @property
+    def late(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def rejected(self) -> int:
+        """How many items were not accepted."""
+    @property
+    def deduplicated(self) -> int:
+        """How many items have joined an equal one."""
+    @property
+    def overdue(self) -> bool:
+        """Whether take_late() would find something."""
+    @property
+    def measures(self) -> Measures: ...
+    def close(self) -> None:
+        """Refuse new items; what is queued waits for no company any more."""
+    def flush(self) -> None:
+        """Let what is queued now wait for no company any more."""
+    def next_batch(self) -> tuple[InFlightBatch[Any], list[Any]] | None:
+        """Take the batch that should go now, and a slot; give it with its items.
+
+        None where none should go, or no slot is free. Its ``reason`` is "size", "weight",
+        "capacity", "close", "flush", "latency" or "natural".
+        """
+    def take_late(
+        self,
+    ) -> tuple[InFlightBatch[Any], InFlightBatch[Any], list[InFlightBatch[Any]]]:
+        """Take what is late and was not so before: what was queued, and what was in flight.
+
+        The third are the batches that these were in.
+        """
+    def take_all(self) -> InFlightBatch[Any]:
+        """Take every unsettled item, in flight ones too: what is left when closing times out."""
+    def take_ticket(self, ticket: Ticket[Any]) -> InFlightBatch[Any]:
+        """Take what is left of one ticket, which is not done."""
+    def dropped_error(self, ticket: Ticket[Any]) -> CapacityError:
+        """Make the error of an item that was dropped."""
+    def began(self, batch: InFlightBatch[Any], context: Context) -> None:
+        """Know that a handler call for a batch runs in a context, until ended()."""
+    def ended(self, batch: InFlightBatch[Any]) -> None:
+        """Know that it does not any more."""
     def look_at_waits(self) -> None:
         """Have ``on_own_wait`` called soon."""
-
-    def tell_waits(self) -> None: ...
+    def tell_waits(self) -> None:
+        """Call ``on_own_wait``."""
     def whereabouts(
         self, ticket: Ticket[Any]
-    ) -> tuple[list[Flight[Any]], list[Group | None]] | None:
-        """Give the batches that a ticket's items are in, and the groups of those that are queued.
+    ) -> tuple[list[InFlightBatch[Any]], list[KeyQueue]] | None:
+        """Give the batches that a ticket's items are in, and the queues of those that are queued.
 
         None where it is done, or is no ticket of this lane.
         """
-    def take_ticket(self, ticket: Ticket[Any]) -> Flight[Any]:
-        """Take what is left of one ticket, which is not done."""
-    def fire(self) -> None: ...
-    def due(self) -> None: ...
-    def rearm(self) -> None: ...
-    def wake_soon(self) -> None: ...
-    def wake(self) -> None: ...
+    def fire(self) -> None:
+        """Call ``on_due``: the timer has gone off."""
+    def due(self) -> None:
+        """Call ``on_due``, as was to happen soon."""
+    def rearm(self) -> None:
+        """Have the timer go off when there is something to do next; with nothing left, rest."""
+    def wake(self) -> None:
+        """Call the callbacks of the tickets that are done."""
+    def wake_soon(self) -> None:
+        """Have wake() called soon."""
 
 @disjoint_base
 class Router:
-    """Know the lane of the running loop."""
+    """What knows the lane of the running loop."""
 
     def __init__(self, running_loop: Callable[[], object]) -> None: ...
     def find_lane(self) -> Lane:
@@ -332,7 +385,7 @@ class Router:
         """Raise TypeError for what are not several items; for the subclass to say."""
 
 @disjoint_base
-class Front(Generic[_T_contra, _R_co]):
+class Submitter(Generic[_T_contra, _R_co]):
     """What items are submitted to."""
 
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
@@ -397,16 +450,25 @@ class Front(Generic[_T_contra, _R_co]):
     ) -> Ticket[list[_R_co | Exception]]: ...
 
 @disjoint_base
-class CallableFront(Front[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
-    """A front that is called as its function would be, and is bound to instances as a method."""
+class CallableSubmitter(Submitter[_T_contra, _R_co], Generic[_P, _T_contra, _R_co]):
+    """A submitter that is called as its function is, and is bound to instances as a method."""
 
     definition: Any
+    """What was decorated."""
     @property
-    def bound(self) -> dict[int, Any]: ...
+    def bound(self) -> dict[int, Any]:
+        """The submitter of each instance, by the instance's ``id()``."""
     @property
-    def instance(self) -> Any: ...
-    def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None: ...
-    def pinned(self, instance: Any) -> Self: ...
+    def instance(self) -> Any:
+        """What it is bound to, alive as long as this."""
+    def set_call(self, arity: int, bind: Callable[..., Any] | None, width: int = 1) -> None:
+        """Take ``arity`` arguments for an item, and have ``bind`` make one of any others.
+
+        An arity of 0 is for what has to be bound to an instance first. With a ``width`` above 1
+        an item is a tuple of so many values.
+        """
+    def pinned(self, instance: Any) -> Self:
+        """Give a submitter like this one that keeps ``instance`` alive."""
     def __get__(self, instance: Any, owner: Any = None, /) -> Self: ...
     def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> BatchedCall[_R_co]: ...
 
@@ -417,6 +479,9 @@ class TimerDescriptor:
     def __init__(self) -> None: ...
     @property
     def fd(self) -> int: ...
-    def arm(self, when: float) -> None: ...
-    def disarm(self) -> None: ...
-    def close(self) -> None: ...
+    def arm(self, when: float) -> None:
+        """Make the descriptor readable at that time; at once where it has passed."""
+    def disarm(self) -> None:
+        """Make the descriptor readable no more."""
+    def close(self) -> None:
+        """Close the descriptor; once more does nothing."""

@@ -10,13 +10,12 @@ of every public name; the parts are in ``_native``, one idea in each.
 
 cimport cython
 from cpython.exc cimport PyErr_SetObject
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject, visitproc
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from libc.string cimport memcpy
 from types import GenericAlias
 
-import heapq
 import os
 import time
 
@@ -30,6 +29,7 @@ cdef extern from "Python.h":
     PyObject *call_one "PyObject_CallOneArg"(object, object)
     object PyLong_FromVoidPtr(void *)
     object PyObject_CallNoArgs(object)
+    Py_hash_t PyObject_Hash(object) except? -1
     unsigned long thread_ident "PyThread_get_thread_ident"() noexcept
     PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
     PyObject *PyException_GetTraceback(object)
@@ -88,18 +88,6 @@ cdef double INFINITY = float("inf")
 # A loop may fire a timer one tick of its clock's resolution early.
 cdef double RESOLUTION = 1e-9
 
-cdef enum State:
-    QUEUED
-    IN_FLIGHT
-    RETURNED
-    RAISED
-    CANCELLED
-
-cdef enum Counted:
-    NOT_YET
-    LATE
-    DROPPED
-
 cdef enum Overflow:
     WAIT
     REJECT
@@ -108,19 +96,23 @@ cdef enum Overflow:
 cdef dict OVERFLOW = {"wait": WAIT, "reject": REJECT, "drop_oldest": DROP_OLDEST}
 cdef object UNSET = ...               # a timeout that is not given
 
-include "_native/slots.pxi"
+include "_native/entries.pxi"
 include "_native/tickets.pxi"
-include "_native/sharing.pxi"
 include "_native/calls.pxi"
-include "_native/flights.pxi"
-include "_native/groups.pxi"
-include "_native/grouping.pxi"
+include "_native/kept.pxi"
+include "_native/keys.pxi"
+include "_native/sharing.pxi"
+include "_native/batches.pxi"
+include "_native/unsettled.pxi"
+include "_native/settling.pxi"
+include "_native/admission.pxi"
+include "_native/asking.pxi"
+include "_native/accepting.pxi"
 include "_native/leaving.pxi"
-include "_native/dropping.pxi"
-include "_native/deadlines.pxi"
-include "_native/histograms.pxi"
-include "_native/waking.pxi"
 include "_native/waits.pxi"
+include "_native/histograms.pxi"
+include "_native/scheduling.pxi"
+include "_native/waking.pxi"
 include "_native/lanes.pxi"
-include "_native/fronts.pxi"
+include "_native/submitters.pxi"
 include "_native/timer.pxi"

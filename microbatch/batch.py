@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from microbatch._core import Flight
+    from microbatch._core import InFlightBatch
 
 __all__ = ["Batch", "Reason", "current_batch", "makers_context", "served", "serving"]
 
@@ -49,20 +49,20 @@ class Batch:
     each of these; for it they change only when it is resumed after a step."""
 
 
-serving: ContextVar["Flight[Any] | None"] = ContextVar("microbatch.serving", default=None)
+serving: ContextVar["InFlightBatch[Any] | None"] = ContextVar("microbatch.serving", default=None)
 """The items that a handler call is for; None outside of handlers.
 
-A flight's ``attempt`` says which call this is for them, and its ``places`` tells which of them the
+A batch's ``attempt`` says which call this is for them, and its ``places`` tells which of them the
 current step is for, where the handler takes steps.
 """
 
 
-def served() -> "Flight[Any]":
+def served() -> "InFlightBatch[Any]":
     """Give the items that the running handler call is for; RuntimeError outside of handlers."""
-    flight = serving.get()
-    if flight is None:
+    batch = serving.get()
+    if batch is None:
         raise RuntimeError("current_batch() must be called from within a batch handler")
-    return flight
+    return batch
 
 
 def current_batch() -> Batch:
@@ -71,20 +71,20 @@ def current_batch() -> Batch:
     Works in the handler and in whatever it calls or starts, in worker threads too. Raises
     RuntimeError elsewhere.
     """
-    flight = served()
-    awaited = flight.awaited
+    batch = served()
+    awaited = batch.awaited
     return Batch(
-        name=flight.name,
-        size=flight.size,
-        reason=flight.reason,
-        waits=tuple(flight.waits),
-        deadlines=tuple(flight.deadlines),
-        attempt=flight.attempt,
-        key=None if flight.group is None else flight.group.key,
-        weight=flight.weight,
-        contexts=tuple(flight.contexts),
-        abandoned=tuple(sorted({*range(flight.size)}.difference(awaited))),
-        alive=awaited if flight.places is None else flight.places(),
+        name=batch.name,
+        size=batch.size,
+        reason=batch.reason,
+        waits=tuple(batch.waits),
+        deadlines=tuple(batch.deadlines),
+        attempt=batch.attempt,
+        key=batch.key,
+        weight=batch.weight,
+        contexts=tuple(batch.contexts),
+        abandoned=tuple(sorted({*range(batch.size)}.difference(awaited))),
+        alive=awaited if batch.places is None else batch.places(),
     )
 
 

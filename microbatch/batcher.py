@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
-from microbatch._core import Front
+from microbatch._core import Submitter
 from microbatch._dispatch.items import refuse_one
 from microbatch._dispatch.registry import Dispatchers
 from microbatch._handlers.answer_types import (
@@ -45,7 +45,7 @@ V = TypeVar("V")
 W = TypeVar("W")
 
 
-class Batcher(Front[T_contra, R_co]):
+class Batcher(Submitter[T_contra, R_co]):
     """Group items that are submitted one by one, and hand them to one handler as lists.
 
     ``handler`` takes a list of items and answers a sequence of as many results, or None for a None

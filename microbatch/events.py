@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from microbatch.batch import Reason
 
 if TYPE_CHECKING:
-    from microbatch._core import Flight
+    from microbatch._core import InFlightBatch
 
 __all__ = ["BatchDispatched", "BatchEnded", "BatchEvent", "Outcome"]
 
@@ -22,52 +22,51 @@ are no results for its items. ``cancelled``: its callers gave up, one was late u
 class BatchEvent:
     """What both events have in common: the facts of a batch as it was dispatched."""
 
-    __slots__ = ("_flight", "_limit", "name")
+    __slots__ = ("_batch", "_limit", "name")
 
     name: str
     """The batcher's name."""
 
-    def __init__(self, name: str, limit: int, flight: "Flight[Any]") -> None:
+    def __init__(self, name: str, limit: int, batch: "InFlightBatch[Any]") -> None:
         self.name = name
         self._limit = limit
-        self._flight = flight
+        self._batch = batch
 
     @property
     def size(self) -> int:
         """How many items the handler was given."""
-        return self._flight.size
+        return self._batch.size
 
     @property
     def occupancy(self) -> float:
         """The size as a part of ``max_batch_size``; 1.0 is a full batch."""
-        return self._flight.size / self._limit
+        return self._batch.size / self._limit
 
     @property
     def reason(self) -> Reason:
         """Why the batch was dispatched."""
-        reason: Reason = self._flight.reason
+        reason: Reason = self._batch.reason
         return reason
 
     @property
     def key(self) -> Any:
         """The key that the items share; None where there are none."""
-        group = self._flight.group
-        return None if group is None else group.key
+        return self._batch.key
 
     @property
     def weight(self) -> float:
         """What the items weigh together; each weighs 1 unless the batcher is told otherwise."""
-        return self._flight.weight
+        return self._batch.weight
 
     @property
     def dispatched(self) -> float:
         """When the batch was dispatched, on the loop's clock."""
-        return self._flight.departed
+        return self._batch.departed
 
     @property
     def waits(self) -> tuple[float, ...]:
         """Seconds from each item's submission to dispatch, in the order of the items."""
-        return tuple(self._flight.waits)
+        return tuple(self._batch.waits)
 
 
 class BatchDispatched(BatchEvent):
@@ -83,7 +82,7 @@ class BatchDispatched(BatchEvent):
         ``captures_context``. Of callers who share an item it is the first's. Read it at once: an
         item that is settled tells no more.
         """
-        return tuple(self._flight.contexts)
+        return tuple(self._batch.contexts)
 
     def __repr__(self) -> str:
         return f"<BatchDispatched {self.name!r}: {self.size} items, {self.reason}>"
@@ -103,30 +102,30 @@ class BatchEnded(BatchEvent):
         self,
         name: str,
         limit: int,
-        flight: "Flight[Any]",
+        batch: "InFlightBatch[Any]",
         outcome: Outcome,
         error: BaseException | None,
     ) -> None:
         self.name = name
         self._limit = limit
-        self._flight = flight
+        self._batch = batch
         self.outcome = outcome
         self.error = error
 
     @property
     def ended(self) -> float:
         """When the handler call ended, on the loop's clock."""
-        return self._flight.ended
+        return self._batch.ended
 
     @property
     def seconds(self) -> float:
         """Seconds from dispatch to the end of the handler call."""
-        return self._flight.ended - self._flight.departed
+        return self._batch.ended - self._batch.departed
 
     @property
     def failed(self) -> int:
         """How many of its items got an exception; late ones and those given up are not counted."""
-        return self._flight.failed
+        return self._batch.failed
 
     def __repr__(self) -> str:
         return f"<BatchEnded {self.name!r}: {self.size} items, {self.outcome}>"

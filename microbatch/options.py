@@ -198,7 +198,7 @@ class Options:
         if not callable(self.timeout_policy):
             one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
         self._check_weights()
-        self._check_groups()
+        self._check_keys()
         retrying("retry", self.retry)
         one_of("on_error", self.on_error, get_args(OnError))
         flag("cancel_abandoned", self.cancel_abandoned)
@@ -212,18 +212,6 @@ class Options:
         flag("columnar", self.columnar)
         if self.stream:
             self._check_stream()
-
-    @property
-    def in_groups(self) -> bool:
-        """Whether items are queued by more than their age."""
-        wants = (
-            self.max_batch_weight,
-            self.key,
-            self.max_concurrent_batches_per_key,
-            self.priority,
-            self.dedupe,
-        )
-        return any(each is not None for each in wants)
 
     def changed(self, changes: Reconfiguration) -> "Options":
         """Give these options with some changed; TypeError for one that must stay as it is."""
@@ -256,7 +244,7 @@ class Options:
                 f"overweight must be 'alone' without max_batch_weight, got {self.overweight!r}"
             )
 
-    def _check_groups(self) -> None:
+    def _check_keys(self) -> None:
         for name in ("key", "priority", "dedupe"):
             plain_callable(name, getattr(self, name))
         flag("dedupe_in_flight", self.dedupe_in_flight)

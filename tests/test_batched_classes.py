@@ -112,7 +112,7 @@ class Point(NamedTuple):
 
 
 class Derived(Point):
-    """Has a dictionary, and cannot be weakly referenced either."""
+    """A class with a dictionary, which cannot be weakly referenced either."""
 
 
 class Size(int):

@@ -31,7 +31,7 @@ def no_garbage() -> Iterator[None]:
 
 
 class Scale:
-    """Has a batched method of every kind."""
+    """A class with a batched method of every kind."""
 
     def __init__(self, factor: int) -> None:
         self.factor = factor
@@ -220,11 +220,11 @@ async def test_an_idle_instance_dies_at_once() -> None:
     dead = weakref.ref(scale)
     assert await scale.apply(1) == 2
     await settled()
-    fronts, key = vars(Scale)["apply"].bound, id(scale)
-    assert key in fronts
+    bound, key = vars(Scale)["apply"].bound, id(scale)
+    assert key in bound
     del scale
     assert dead() is None
-    assert key not in fronts
+    assert key not in bound
 
 
 @pytest.mark.usefixtures("no_garbage")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DataFrame:
-    """Be as a data frame of pandas, as far as anybody asks."""
+    """What passes for a data frame of pandas, as far as anybody asks."""
 
     __module__ = "pandas.core.frame"
 

@@ -70,7 +70,7 @@ class World:
         return self.timer.call_at(when, lambda: self.calls.append(note), Context())
 
     def fire_at(self, now: float) -> list[Any]:
-        """Have the descriptor fire, and give what was called."""
+        """Let the descriptor fire, and give what was called."""
         self.now, self.calls = now, []
         self.timer.fired()
         return self.calls

@@ -180,7 +180,7 @@ def test_each_loop_has_a_queue_of_its_own(loop_kind: Any) -> None:
 
 
 def close_from_here(loop_kind: Any, timeout: float | None) -> tuple[Any, int]:
-    """Have a loop in a thread wait for an hour, and close the batcher from another."""
+    """Let a loop in a thread wait for an hour, and close the batcher from another."""
     started = threading.Event()
     batcher: Batcher[int, int] = Batcher(RecordingHandler(), max_latency=HOUR, timeout=2 * HOUR)
     stay = threading.Event()
@@ -221,7 +221,7 @@ def test_aclose_closes_the_lanes_of_all_running_loops(request: Any, loop_kind: A
 
 
 class OtherLoop:
-    """Be a loop in a thread that uses a batcher, and stands still until it is told how to end."""
+    """A loop in a thread that uses a batcher, and stands still until it is told how to end."""
 
     def __init__(self, batcher: Batcher[int, int]) -> None:
         self.loop = asyncio.new_event_loop()

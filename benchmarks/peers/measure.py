@@ -21,7 +21,7 @@ Submit = Callable[[int], Awaitable[Any]]
 
 
 async def callers(submit: Submit) -> float:
-    """Have 1024 callers submit one item after the other."""
+    """Submit from 1024 callers, each one item after the other."""
     return await by_callers(submit, ROUNDS * CALLERS)
 
 
@@ -35,7 +35,7 @@ async def gather(submit: Submit) -> float:
 
 
 async def lone(submit: Submit) -> float:
-    """Have one caller submit one item after the other."""
+    """Submit from one caller, one item after the other."""
 
     async def caller() -> None:
         for item in range(ALONE):

@@ -70,7 +70,7 @@ async def long_results(library: type[Adapter]) -> Finding:
 
 
 async def wrong_number(library: type[Adapter], respond: Callable[[list[int]], Any]) -> Finding:
-    """Have a handler answer so many, and see what callers get."""
+    """Say what callers get whose handler responds with another number of results."""
 
     async def handler(items: list[int]) -> Any:
         return respond(items)
@@ -97,7 +97,7 @@ async def function_raises(library: type[Adapter]) -> Finding:
 
 
 async def one_function_raises(library: type[Adapter], option: str) -> Finding:
-    """Have one of the functions raise."""
+    """Say what callers get where one of the functions raises."""
     make: Callable[..., Adapter] = library
     handler: Handler = Recorder()
     function = {"key": key_of, "weigh": weight_of}[option]

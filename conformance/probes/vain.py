@@ -84,7 +84,7 @@ async def refusing_loop(library: type[Adapter]) -> Finding:
 
 
 class Refusal:
-    """Have the running loop refuse one callback of the library's, after so many others."""
+    """A time in which the loop refuses one callback of the library's, after so many others."""
 
     def __init__(self, *, after: int) -> None:
         self.others = after

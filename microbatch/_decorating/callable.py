@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, NoReturn, ParamSpec, Self, TypeVar, Unpack
 
-from microbatch._core import BatchedCall, CallableFront, Lane, Router
+from microbatch._core import BatchedCall, CallableSubmitter, Lane, Router
 from microbatch._decorating.binding import Signature
 from microbatch._decorating.definition import Definition, how_to_refer_to, kind_of
 from microbatch._streams.stream import Stream
@@ -39,7 +39,7 @@ def own_docstring(of_the_class: str | None) -> Any:
 
 
 class Batched(
-    Batcher[T_contra, R_co], CallableFront[P, T_contra, R_co], Generic[P, T_contra, R_co]
+    Batcher[T_contra, R_co], CallableSubmitter[P, T_contra, R_co], Generic[P, T_contra, R_co]
 ):
     """A batch function that is called with one item at a time: a Batcher that can be called.
 
@@ -141,19 +141,19 @@ class Batched(
         key = id(instance)
         if key not in self.bound:
             self.bound.setdefault(key, self._bound_to(self._refer(instance, key)))
-        front: Batched[P, T_contra, R_co] = self.bound[key]
-        return front.pinned(instance)
+        submitter: Batched[P, T_contra, R_co] = self.bound[key]
+        return submitter.pinned(instance)
 
     @functools.cached_property
     def _on_class(self) -> "UnboundMethod[P, T_contra, R_co]":
         return UnboundMethod(self)
 
     def _bound_to(self, instance: "weakref.ref[Any]") -> Self:
-        front = type(self).__new__(type(self))
-        front.definition = self.definition
-        front._set_router(self.definition.bound_dispatchers(instance))
-        front._set_call(self.definition.bound_signature)
-        return front
+        submitter = type(self).__new__(type(self))
+        submitter.definition = self.definition
+        submitter._set_router(self.definition.bound_dispatchers(instance))
+        submitter._set_call(self.definition.bound_signature)
+        return submitter
 
     def _refer(self, instance: Any, key: int) -> "weakref.ref[Any]":
         bound = self.bound

@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from microbatch._core import Flight, Group, Lane, Ticket
-from microbatch._dispatch.reordering import ReorderBuffer, line_of, line_of_group
+from microbatch._core import InFlightBatch, KeyQueue, Lane, Ticket
+from microbatch._dispatch.reordering import ReorderBuffer, line_of, line_of_queue
 from microbatch._handlers.runs import UnderWay
 from microbatch.options import Options
 
@@ -71,7 +71,7 @@ class DeadlockDetector:
     def _no_room(self) -> bool:
         """Tell whether all that is to be handled waits for admission, and not for a slot."""
         lane = self._lane
-        return lane.slot_free and lane.waiting > 0 and not lane.queued
+        return lane.free_slots > 0 and lane.waiting > 0 and not lane.queued
 
     def _in_vain(self) -> list[Ticket[Any]]:
         calls = self._handlers()
@@ -79,24 +79,24 @@ class DeadlockDetector:
         stuck = {batch: tickets for batch, tickets in waits.items() if tickets}
         self.suspected = bool(stuck)
         while going_on := [
-            flight
-            for flight, tickets in stuck.items()
-            if not all(self._is_hopeless(ticket, flight, stuck, waits) for ticket in tickets)
+            batch
+            for batch, tickets in stuck.items()
+            if not all(self._is_hopeless(ticket, batch, stuck, waits) for ticket in tickets)
         ]:
-            for flight in going_on:
-                del stuck[flight]
+            for batch in going_on:
+                del stuck[batch]
         if not stuck:
             return []
         served = {batch: call[0] for batch, call in calls.items() if call}
         return stuck[min(stuck, key=lambda batch: (self._end(served[batch]), -batch.departed))]
 
-    def _end(self, flight: Flight[Any]) -> float:
+    def _end(self, batch: InFlightBatch[Any]) -> float:
         """Say when a handler call is cancelled unless it ends before; infinity for never."""
         if self._fails_when_late:
-            return flight.first_deadline
+            return batch.first_deadline
         if not self._given_up_when_late:
             return math.inf
-        awaited = (deadline for deadline in flight.deadlines if deadline is not None)
+        awaited = (deadline for deadline in batch.deadlines if deadline is not None)
         return max(awaited, default=math.inf)
 
     def _awaited_by(self, waiter: Any) -> list[Ticket[Any]]:
@@ -113,42 +113,44 @@ class DeadlockDetector:
     def _is_hopeless(
         self,
         ticket: Ticket[Any],
-        flight: Flight[Any],
-        stuck: Mapping[Flight[Any], object],
-        running: Mapping[Flight[Any], object],
+        batch: InFlightBatch[Any],
+        stuck: Mapping[InFlightBatch[Any], object],
+        running: Mapping[InFlightBatch[Any], object],
     ) -> bool:
         """Tell whether a ticket can have no result before the handler that awaits it ends."""
         places = self._lane.whereabouts(ticket)
         if places is None or ticket.deadline < math.inf:
             return False
-        batches, groups = places
+        batches, queues = places
         return (
-            any(batch in stuck or self._is_behind(batch, flight) for batch in batches)
-            or any(self._is_never_taken(group, flight, stuck, running) for group in groups)
-            or (bool(groups) and self._is_never_let_in(stuck, running))
+            any(each in stuck or self._is_behind(each, batch) for each in batches)
+            or any(self._is_never_taken(queue, batch, stuck, running) for queue in queues)
+            or (bool(queues) and self._is_never_let_in(stuck, running))
         )
 
-    def _is_behind(self, batch: Flight[Any], flight: Flight[Any]) -> bool:
+    def _is_behind(self, batch: InFlightBatch[Any], other: InFlightBatch[Any]) -> bool:
         """Tell whether the results of a batch are held until another has ended."""
-        return self._reorder_buffer is not None and self._reorder_buffer.is_behind(batch, flight)
+        return self._reorder_buffer is not None and self._reorder_buffer.is_behind(batch, other)
 
     def _is_never_taken(
         self,
-        group: Group | None,
-        flight: Flight[Any],
-        stuck: Mapping[Flight[Any], object],
-        running: Mapping[Flight[Any], object],
+        queue: KeyQueue,
+        batch: InFlightBatch[Any],
+        stuck: Mapping[InFlightBatch[Any], object],
+        running: Mapping[InFlightBatch[Any], object],
     ) -> bool:
-        if self._reorder_buffer is not None and line_of_group(group) == line_of(flight):
+        if self._reorder_buffer is not None and line_of_queue(queue) == line_of(batch):
             return True
-        if not self._lane.slot_free and stuck.keys() == running.keys():
+        if not self._lane.free_slots > 0 and stuck.keys() == running.keys():
             return True
-        if group is None or group.in_flight < self._most_per_key:
+        if queue.in_flight < self._most_per_key:
             return False
-        return all(each in stuck for each in running if each.group is group)
+        return all(each in stuck for each in running if each.queue is queue)
 
     def _is_never_let_in(
-        self, stuck: Mapping[Flight[Any], object], running: Mapping[Flight[Any], object]
+        self,
+        stuck: Mapping[InFlightBatch[Any], object],
+        running: Mapping[InFlightBatch[Any], object],
     ) -> bool:
         """Tell whether whoever has the room waits for more, and keeps it for ever."""
         if not self._no_room() or stuck.keys() != running.keys():

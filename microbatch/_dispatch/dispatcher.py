@@ -1,7 +1,8 @@
-"""When to dispatch, and what becomes of a handler call: the policy of one batcher on one loop.
+"""Call the handler for each batch of one batcher on one loop, and see to what becomes of it.
 
-Whatever happens once per item is the lane's; everything here happens once per batch. The slot is
-taken first, and only then the batch, so batches form as late and as full as they can.
+Whatever happens once per item is the lane's, which also says what batch goes next, and why;
+everything here happens once per batch. The slot is taken first, and only then the batch, so batches
+form as late and as full as they can.
 """
 
 import asyncio
@@ -13,10 +14,9 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
-from microbatch._core import Flight, Lane, Ticket
-from microbatch._dispatch.configuring import configure, group
+from microbatch._core import InFlightBatch
 from microbatch._dispatch.deadlocks import DeadlockDetector
-from microbatch._dispatch.forming import Forming
+from microbatch._dispatch.lanes import configure, make_lane
 from microbatch._dispatch.notices import notify
 from microbatch._dispatch.observing import Observing
 from microbatch._dispatch.reordering import ReorderBuffer
@@ -28,7 +28,7 @@ from microbatch._handlers.runs import PlainRuns, Runs, UnderWay
 from microbatch._handlers.settling import Settling
 from microbatch._loops.cancelling import cancel_threadsafe
 from microbatch._loops.timer import Timer, clock_of
-from microbatch.batch import Reason, serving
+from microbatch.batch import serving
 from microbatch.errors import BatcherClosedError
 from microbatch.options import Options
 from microbatch.statistics import BatcherStatistics
@@ -60,10 +60,9 @@ class Dispatcher:
         self.observing = Observing(loop, options, name)
         self._options = options
         self._name = name
-        self._free = options.max_concurrent_batches
-        self._running: dict[asyncio.Task[Any], Flight[Any]] = {}
-        self._starting: list[Flight[Any]] = []  # whose handler calls have no tasks yet
-        self._doomed: set[Flight[Any]] = set()  # those of them that are to be cancelled
+        self._running: dict[asyncio.Task[Any], InFlightBatch[Any]] = {}
+        self._starting: list[InFlightBatch[Any]] = []  # whose handler calls have no tasks yet
+        self._doomed: set[InFlightBatch[Any]] = set()  # those of them that are to be cancelled
         self._observed = options.observer is not None
         self._loss_reported = False
         self._lively_until = float("-inf")
@@ -73,8 +72,19 @@ class Dispatcher:
         self._context = Context()
         self._clock = clock_of(loop)
         self._timer = Timer(loop, self._clock, self._context)
-        self.lane = self._make_lane(hold)
-        self._forming = Forming(self.lane, self._clock, options)
+        self.lane = make_lane(
+            loop,
+            name,
+            options,
+            clock=self._clock,
+            call_at=self._timer.call_at,
+            context=self._context,
+            hold=hold,
+            on_due=self._pump,
+            on_abandoned=self._abandon,
+            on_idle=self._tell_quiet,
+            on_own_wait=self._tell_deadlocks,
+        )
         self._timeouts = Timeouts(
             self.lane, options.timeout_policy, name, ask=self._ask_policy, cancel=self._cancel
         )
@@ -88,34 +98,6 @@ class Dispatcher:
             self.lane, options, name, reorder_buffer=self._reorder_buffer, handlers=self._handlers
         )
 
-    def _make_lane(self, hold: Callable[[], object] | None) -> Lane:
-        done: asyncio.Future[None] = self.loop.create_future()
-        done.set_result(None)
-        lane = Lane(
-            self.loop,
-            self._name,
-            clock=self._clock,
-            call_soon=functools.partial(self.loop.call_soon, context=self._context),
-            call_soon_threadsafe=functools.partial(
-                self.loop.call_soon_threadsafe, context=self._context
-            ),
-            call_at=self._timer.call_at,
-            on_due=self._pump,
-            on_abandoned=self._abandon,
-            on_idle=self._tell_quiet,
-            on_given_up=cancel_threadsafe,
-            on_own_wait=self._tell_deadlocks,
-            on_callback_error=self._report,
-            hold=hold,
-            cancelled_error=asyncio.CancelledError,
-            invalid_state_error=asyncio.InvalidStateError,
-            done_future=done,
-        )
-        configure(lane, self._options)
-        group(lane, self._options)
-        lane.slot_free = True
-        return lane
-
     def _make_runs(self, handler: Handler) -> Runs:
         """Choose how a batch goes through its handler: in one call, or in as many as it needs."""
         lane, options, name, settling = self.lane, self._options, self._name, self._settling
@@ -126,13 +108,11 @@ class Dispatcher:
 
     def reconfigure(self, options: Options) -> None:
         """Go by other sizes and times from now on; what is queued does, too."""
-        self._free += options.max_concurrent_batches - self._options.max_concurrent_batches
-        self._options = self._forming.options = options
+        more = options.max_concurrent_batches - self._options.max_concurrent_batches
+        self.lane.free_slots += more
+        self._options = options
         self.observing.limit = options.max_batch_size
-        self.lane.slot_free = self._free > 0
         self._set_latency()
-        if not self.lane.grouped:  # and with a bound on the weight it has to be
-            group(self.lane, options)
         self._pump()
         self.lane.look_at_waits()  # there may be fewer slots, or no timeout any more
 
@@ -140,7 +120,7 @@ class Dispatcher:
     @property
     def slots_busy(self) -> int:
         """Count the handler calls under way."""
-        return self._options.max_concurrent_batches - self._free
+        return self._options.max_concurrent_batches - self.lane.free_slots
 
     @property
     def in_flight(self) -> int:
@@ -170,38 +150,34 @@ class Dispatcher:
                 self._timeouts.settle()
                 if self._deadlocks.suspected:  # for now it may be in vain
                     self.lane.look_at_waits()
-            while self._free > 0 and (batch := self._forming.next_batch()):
-                self._start(*batch)
+            while taken := lane.next_batch():
+                self._start(*taken)
         finally:  # an eager handler may have raised an exit request
             lane.rearm()
 
-    def _start(self, flight: Flight[Any], reason: Reason) -> None:
+    def _start(self, batch: InFlightBatch[Any], items: list[Any]) -> None:
         """Call the handler in a task and a context of its own, a copy of the batcher's."""
-        self.batched += flight.size
-        self.batches[reason] += 1
-        flight.reason = reason
-        self._free -= 1
-        self.lane.slot_free = self._free > 0
+        self._starting.append(batch)
+        self.batched += batch.size
+        self.batches[batch.reason] += 1
         context = self._makers_context.copy()
-        context.run(serving.set, flight)
-        items = flight.items  # now: an observer may have some of them given up
+        context.run(serving.set, batch)
         if self._reorder_buffer is not None:
-            self._reorder_buffer.depart(flight)
-        self._starting.append(flight)
-        self._runs.began(flight, context)
+            self._reorder_buffer.depart(batch)
+        self._runs.began(batch, context)
         try:
             if self._observed:
-                self.observing.dispatched(flight, context)
+                self.observing.dispatched(batch, context)
             work = context.run(self._call, items)
             task = self._runs.make_task(work, name=self._name, context=context)
-            flight.task = task
-            self._running[task] = flight
+            batch.task = task
+            self._running[task] = batch
         except BaseException as error:  # it can't even be called, or an eager task exits at once
-            flight.end()
+            batch.end()
             try:
-                self._conclude(flight, functools.partial(self._bury, flight, error))
+                self._conclude(batch, functools.partial(self._bury, batch, error))
             finally:
-                self._give_slot_back(flight)
+                self.lane.free_slots += 1
                 self.lane.wake_soon()
             if isinstance(error, Exception):
                 return
@@ -209,34 +185,28 @@ class Dispatcher:
         finally:
             self._starting.pop()
         task.add_done_callback(self._end, context=self._context)
-        if self._doomed and flight in self._doomed:
-            self._doomed.discard(flight)
+        if self._doomed and batch in self._doomed:
+            self._doomed.discard(batch)
             task.cancel()
-
-    def _give_slot_back(self, flight: Flight[Any]) -> None:
-        self._free += 1
-        self.lane.slot_free = self._free > 0
-        if flight.group is not None:
-            self.lane.leave_group(flight)
 
     def _end(self, task: asyncio.Task[Any]) -> None:
         """Settle what a handler answered, and fill its slot again."""
-        flight = self._running.pop(task)
-        flight.end()
+        batch = self._running.pop(task)
+        batch.end()
         try:
             if self._reorder_buffer is None:
-                self._settle(flight, task)
+                self._settle(batch, task)
             else:
-                self._reorder_buffer.end(flight, functools.partial(self._settle, flight, task))
+                self._reorder_buffer.end(batch, functools.partial(self._settle, batch, task))
         finally:
-            self._give_slot_back(flight)
+            self.lane.free_slots += 1
             # The callers go first: what they submit now still joins the next batch, or makes it.
             try:
                 self.lane.wake()
             finally:  # a caller that exits leaves the others to finish
                 if task.cancelled() and self._seems_to_end():
                     self.loop.call_later(ENDING, self._pump, context=self._context)
-                elif self._free > 0:
+                else:
                     self._pump()
                 if self._deadlocks.suspected:  # for now it may be in vain
                     self.lane.look_at_waits()
@@ -256,68 +226,60 @@ class Dispatcher:
         return False
 
     # ---------------------------------------------------------------------------------- settling
-    def _conclude(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
+    def _conclude(self, batch: InFlightBatch[Any], conclude: Callable[[], object]) -> None:
         """Conclude a batch when it is its turn."""
         if self._reorder_buffer is None:
             conclude()
         else:
-            self._reorder_buffer.end(flight, conclude)
+            self._reorder_buffer.end(batch, conclude)
 
-    def _settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> None:
+    def _settle(self, batch: InFlightBatch[Any], task: asyncio.Task[Any]) -> None:
         try:
-            error = self._runs.settle(flight, task)
+            error = self._runs.settle(batch, task)
         finally:
-            flight.task = None  # the task's context knows the flight
+            batch.task = None  # the task's context knows the batch
         if error is not None or self._observed:
-            self.observing.ended(flight, error)
+            self.observing.ended(batch, error)
 
-    def _bury(self, flight: Flight[Any], error: BaseException) -> None:
+    def _bury(self, batch: InFlightBatch[Any], error: BaseException) -> None:
         """Settle a batch that could not be started."""
-        flight.task = None
-        self._doomed.discard(flight)
-        self._settling.error(flight, error)
-        self.observing.ended(flight, error)
+        batch.task = None
+        self._doomed.discard(batch)
+        self._settling.error(batch, error)
+        self.observing.ended(batch, error)
 
-    def _abandon(self, flight: Flight[Any]) -> None:
-        if self._options.cancel_abandoned or self._runs.is_pausing(flight):
-            self._cancel(flight)
+    def _abandon(self, batch: InFlightBatch[Any]) -> None:
+        if self._options.cancel_abandoned or self._runs.is_pausing(batch):
+            self._cancel(batch)
 
-    def _cancel(self, flight: Flight[Any]) -> None:
-        if flight.task is not None:
-            cancel_threadsafe(flight.task)
-        elif flight in self._starting:  # by an observer, or by a handler in an eager task
-            self._doomed.add(flight)
+    def _cancel(self, batch: InFlightBatch[Any]) -> None:
+        if batch.task is not None:
+            cancel_threadsafe(batch.task)
+        elif batch in self._starting:  # by an observer, or by a handler in an eager task
+            self._doomed.add(batch)
 
     def _handlers(self) -> UnderWay:
         """Give the batches under way, each with its handler call, or None while it has none."""
-        batches = {flight: task for task, flight in self._running.items() if flight.reason}
+        batches = {batch: task for task, batch in self._running.items() if batch.reason}
         return self._runs.under_way(batches)
 
     def _tell_deadlocks(self) -> None:
         self._deadlocks.tell()
 
-    def _report(self, error: BaseException, callback: object, ticket: Ticket[Any]) -> None:
-        self.loop.call_exception_handler(
-            {
-                "message": f"Exception in callback {callback!r} of {ticket!r}",
-                "exception": error,
-            }
-        )
-
     # ---------------------------------------------------------------------------------- timeouts
-    def _ask_policy(self, flight: Flight[Any], work: Coroutine[Any, Any, Any]) -> None:
+    def _ask_policy(self, batch: InFlightBatch[Any], work: Coroutine[Any, Any, Any]) -> None:
         # Never an eager task: it would run in the midst of whatever pumps.
         context = self._makers_context.copy()
         task = asyncio.Task(work, loop=self.loop, name=self._name, context=context)
-        flight.task = task
-        self._running[task] = flight
+        batch.task = task
+        self._running[task] = batch
         task.add_done_callback(self._policy_answered, context=self._context)
 
     def _policy_answered(self, task: asyncio.Task[Any]) -> None:
-        flight = self._running.pop(task)
+        batch = self._running.pop(task)
         try:
-            self._settling.by_task(flight, task, f"timeout_policy of {self._name}")
-            flight.task = None  # the task's context knows the flight
+            self._settling.by_task(batch, task, f"timeout_policy of {self._name}")
+            batch.task = None  # the task's context knows the batch
             self.lane.wake()
         finally:
             self._pump()
@@ -325,7 +287,7 @@ class Dispatcher:
     # ------------------------------------------------------------------------- flush, drain, close
     def flush(self) -> None:
         """Let everything that is queued now go as soon as a slot is free."""
-        self._forming.flush()
+        self.lane.flush()
         self._pump()
 
     async def drain(self) -> None:
@@ -343,9 +305,9 @@ class Dispatcher:
                 "for which it would wait"
             )
 
-    def serves(self, flight: Flight[Any]) -> bool:
+    def serves(self, batch: InFlightBatch[Any]) -> bool:
         """Tell whether a handler call for these items is under way; from any thread."""
-        return self._is_ours(flight.task) or flight in self._starting
+        return self._is_ours(batch.task) or batch in self._starting
 
     def _is_ours(self, task: asyncio.Task[Any] | None) -> bool:
         return task in self._running or self._runs.is_call(task)
@@ -362,8 +324,7 @@ class Dispatcher:
 
     def _set_latency(self) -> None:
         """Let what comes while somebody drains wait for no companions."""
-        draining = self._forming.draining = bool(self._quiet)
-        configure(self.lane, self._options, draining=draining)
+        configure(self.lane, self._options, draining=bool(self._quiet))
 
     def _tell_quiet(self) -> None:
         if self._running:
@@ -395,7 +356,6 @@ class Dispatcher:
 
     def begin_close(self) -> None:
         """Refuse new items; what is queued waits for no companions any more."""
-        self._forming.closing = True
         self.lane.close()
 
     def _give_up(self) -> int:

@@ -5,7 +5,7 @@ import logging
 from contextvars import Context
 from typing import Any
 
-from microbatch._core import Flight
+from microbatch._core import InFlightBatch
 from microbatch.events import BatchDispatched, BatchEnded, Outcome
 from microbatch.options import Observer, Options
 
@@ -31,15 +31,15 @@ class Observing:
         self._loop = loop
         self._name = name
         # Of the handler calls under way: their contexts, and the limits that they were made with.
-        self._known: dict[Flight[Any], tuple[Context, int]] = {}
+        self._known: dict[InFlightBatch[Any], tuple[Context, int]] = {}
 
-    def dispatched(self, flight: Flight[Any], context: Context) -> None:
+    def dispatched(self, batch: InFlightBatch[Any], context: Context) -> None:
         """Tell the observer, in the context of the handler call that is to come."""
         assert self.observer is not None
-        self._known[flight] = context, self.limit
-        self._tell(self.observer, context, BatchDispatched(self._name, self.limit, flight))
+        self._known[batch] = context, self.limit
+        self._tell(self.observer, context, BatchDispatched(self._name, self.limit, batch))
 
-    def ended(self, flight: Flight[Any], error: BaseException | None) -> None:
+    def ended(self, batch: InFlightBatch[Any], error: BaseException | None) -> None:
         """Count, log and tell what became of a handler call; ``error`` is what its items got.
 
         A CancelledError says that it was cancelled.
@@ -51,10 +51,10 @@ class Observing:
         elif error is not None:
             outcome = "raised"
             self.failed_batches += 1
-            self._log(flight, error)
+            self._log(batch, error)
         if self.observer is not None:
-            context, limit = self._known.pop(flight)
-            event = BatchEnded(self._name, limit, flight, outcome, error)
+            context, limit = self._known.pop(batch)
+            event = BatchEnded(self._name, limit, batch, outcome, error)
             self._tell(self.observer, context, event)
 
     def _tell(
@@ -67,15 +67,15 @@ class Observing:
         except BaseException as error:
             self._report("observer", error)
 
-    def _log(self, flight: Flight[Any], error: BaseException) -> None:
+    def _log(self, batch: InFlightBatch[Any], error: BaseException) -> None:
         try:
             log.warning(
                 "batch of %r failed: %d items, dispatched by %s, %s after %.6g s",
                 self._name,
-                flight.size,
-                flight.reason,
+                batch.size,
+                batch.reason,
                 type(error).__qualname__,
-                flight.ended - flight.departed,
+                batch.ended - batch.departed,
             )
         except Exception as raised:
             self._report("logging", raised)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from microbatch._core import Flight, Lane, Router
+from microbatch._core import InFlightBatch, Lane, Router
 from microbatch._dispatch.dispatcher import Dispatcher
 from microbatch._dispatch.items import refuse_one
 from microbatch._handlers.calling import Handler
@@ -74,17 +74,19 @@ class Dispatchers(Router):
         dispatcher = Dispatcher(
             loop, self.handler, self.options, self.name, hold=self._hold, context=self._context
         )
+        first = self._dispatchers.setdefault(loop, dispatcher)
+        if first is not dispatcher:  # a finalizer has submitted an item meanwhile
+            return first
         if self._closed:
             dispatcher.lane.close()
-        self._dispatchers[loop] = dispatcher
         with contextlib.suppress(OSError):  # then it is told when the next is made
             tell_when_closed(loop, dispatcher)
         return dispatcher
 
-    def serves(self, flight: Flight[Any], loop: AbstractEventLoop) -> bool:
+    def serves(self, batch: InFlightBatch[Any], loop: AbstractEventLoop) -> bool:
         """Tell whether a handler call for these items is under way on a loop."""
         dispatcher = self._dispatchers.get(loop)
-        return dispatcher is not None and dispatcher.serves(flight)
+        return dispatcher is not None and dispatcher.serves(batch)
 
     async def aclose(self, timeout: float | None) -> int:
         """Close all dispatchers, and wait for those of running loops, each on its own loop."""

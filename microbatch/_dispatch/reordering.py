@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from microbatch._core import Flight, Group
+from microbatch._core import InFlightBatch, KeyQueue
 
-__all__ = ["ReorderBuffer", "line_of", "line_of_group"]
+__all__ = ["ReorderBuffer", "line_of", "line_of_queue"]
 
 
 class ReorderBuffer:
@@ -17,24 +17,24 @@ class ReorderBuffer:
 
     def __init__(self, call_soon: Callable[..., object], wake: Callable[[], object]) -> None:
         self._call_soon, self._wake = call_soon, wake
-        self._departed: dict[Group | None, deque[Flight[Any]]] = {}
-        self._ended: dict[Flight[Any], Callable[[], object]] = {}
+        self._departed: dict[KeyQueue | None, deque[InFlightBatch[Any]]] = {}
+        self._ended: dict[InFlightBatch[Any], Callable[[], object]] = {}
 
-    def depart(self, flight: Flight[Any]) -> None:
-        """Put a flight behind those that departed before it."""
-        self._departed.setdefault(line_of(flight), deque()).append(flight)
+    def depart(self, batch: InFlightBatch[Any]) -> None:
+        """Put a batch behind those that departed before it."""
+        self._departed.setdefault(line_of(batch), deque()).append(batch)
 
-    def end(self, flight: Flight[Any], conclude: Callable[[], object]) -> None:
-        """Conclude a flight when it is its turn, and now those whose turn it is."""
-        self._ended[flight] = conclude
-        self._conclude(line_of(flight))
+    def end(self, batch: InFlightBatch[Any], conclude: Callable[[], object]) -> None:
+        """Conclude a batch when it is its turn, and now those whose turn it is."""
+        self._ended[batch] = conclude
+        self._conclude(line_of(batch))
 
-    def is_behind(self, flight: Flight[Any], other: Flight[Any]) -> bool:
-        """Tell whether a flight is held until another one has ended."""
+    def is_behind(self, batch: InFlightBatch[Any], other: InFlightBatch[Any]) -> bool:
+        """Tell whether a batch is held until another one has ended."""
         line = self._departed.get(line_of(other), ())
-        return flight in line and other in line and line.index(flight) > line.index(other)
+        return batch in line and other in line and line.index(batch) > line.index(other)
 
-    def _conclude(self, line: Group | None) -> None:
+    def _conclude(self, line: KeyQueue | None) -> None:
         try:
             while conclude := self._next(line):
                 conclude()
@@ -42,30 +42,30 @@ class ReorderBuffer:
             self._call_soon(self._go_on, line)
             raise
 
-    def _go_on(self, line: Group | None) -> None:
+    def _go_on(self, line: KeyQueue | None) -> None:
         try:
             self._conclude(line)
         finally:
             self._wake()
 
-    def _next(self, line: Group | None) -> Callable[[], object] | None:
+    def _next(self, line: KeyQueue | None) -> Callable[[], object] | None:
         departed = self._departed.get(line)
         if departed is None or departed[0] not in self._ended:
             return None
-        flight = departed.popleft()
+        batch = departed.popleft()
         if not departed:
             del self._departed[line]
-        return self._ended.pop(flight)
+        return self._ended.pop(batch)
 
 
-def line_of(flight: Flight[Any]) -> Group | None:
-    """Give what flights have in common that keep an order.
+def line_of(batch: InFlightBatch[Any]) -> KeyQueue | None:
+    """Give what batches have in common that keep an order.
 
-    Those without a key are in line with those from before there were groups.
+    Those without a key are all in one line.
     """
-    return line_of_group(flight.group)
+    return line_of_queue(batch.queue)
 
 
-def line_of_group(group: Group | None) -> Group | None:
-    """Give what the flights of a group have in common."""
-    return None if group is None or group.key is None else group
+def line_of_queue(queue: KeyQueue | None) -> KeyQueue | None:
+    """Give what the batches of a key have in common."""
+    return None if queue is None or queue.key is None else queue

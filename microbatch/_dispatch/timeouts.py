@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from microbatch._core import Flight, Lane, Ticket
+from microbatch._core import InFlightBatch, Lane, Ticket
 from microbatch.errors import BatchTimeoutError
 from microbatch.options import TimeoutPolicy
 
@@ -15,8 +15,8 @@ __all__ = ["Timeouts"]
 class Timeouts:
     """Settle the late items of one lane as the ``timeout_policy`` says.
 
-    ``ask(flight, work)`` has work done that asks a policy, and settles with its answers;
-    ``cancel(flight)`` cancels a handler call.
+    ``ask(batch, work)`` has work done that asks a policy, and settles with its answers;
+    ``cancel(batch)`` cancels a handler call.
     """
 
     def __init__(
@@ -25,8 +25,8 @@ class Timeouts:
         policy: TimeoutPolicy,
         name: str,
         *,
-        ask: Callable[[Flight[Any], Coroutine[Any, Any, Any]], object],
-        cancel: Callable[[Flight[Any]], object],
+        ask: Callable[[InFlightBatch[Any], Coroutine[Any, Any, Any]], object],
+        cancel: Callable[[InFlightBatch[Any]], object],
     ) -> None:
         self._lane = lane
         self._policy = policy
@@ -38,14 +38,14 @@ class Timeouts:
         """Take what is late now, and settle it, or have the policy asked."""
         queued, in_flight, hit = self._lane.take_late()
         if self._policy == "fail":
-            for flight in hit:
-                flight.fail(self._batch_error)
-                self._cancel(flight)
+            for batch in hit:
+                batch.fail(self._batch_error)
+                self._cancel(batch)
         if callable(self._policy):
-            for flight in (queued, in_flight):
+            for batch in (queued, in_flight):
                 # Handlers have been cancelled, and may have waited for others of these.
-                if flight.alive:
-                    late = flight.part(0, flight.size)
+                if batch.alive:
+                    late = batch.part(0, batch.size)
                     self._ask(late, asking(self._policy, late.items))
         else:
             queued.fail(functools.partial(self._error, "while it was queued"))

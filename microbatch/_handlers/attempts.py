@@ -45,7 +45,7 @@ class Attempts(Protocol):
         ...
 
     def ended(self, items: list[Any], answer: Any, error: Exception | None, /) -> None:
-        """Know what an attempt for these items came to: an answer, or an error."""
+        """Take what an attempt for these items came to: an answer, or an error."""
 
     def close(self) -> None:
         """Forget everything, for there is no next step any more."""
@@ -58,7 +58,7 @@ class OneAttempt:
         self._step: Step = ATTEMPT
 
     async def next_step(self) -> Step:
-        """Have the handler called, and then leave it at that."""
+        """Ask for one call of the handler, and then for no more."""
         return self._step
 
     def ended(self, _: list[Any], answer: Any, error: Exception | None) -> None:

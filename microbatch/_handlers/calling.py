@@ -1,11 +1,11 @@
-"""Call a handler for the items of a flight, whatever kind of handler it is."""
+"""Call a handler for the items of a batch, whatever kind of handler it is."""
 
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
 
-from microbatch._core import Flight, Lane
+from microbatch._core import InFlightBatch, Lane
 from microbatch._handlers.partial_results import answer_one_by_one, answer_together
 from microbatch._handlers.settling import only_caller
 from microbatch._handlers.stream_calls import StreamCall
@@ -19,7 +19,7 @@ Handler: TypeAlias = Callable[[list[Any]], Any]
 HandlerCall: TypeAlias = Callable[[list[Any]], Coroutine[Any, Any, Any]]
 """Gives the coroutine of a batch's task, for the items that it departed with.
 
-It is called where ``served()`` gives the batch's flight. The coroutine answers the results, or
+It is called where ``served()`` gives the batch. The coroutine answers the results, or
 SETTLED, or as much as was answered before a failure."""
 
 
@@ -38,7 +38,7 @@ def caller_of(handler: Handler, lane: Lane, options: Options, name: str) -> Hand
 
 def plain_call(
     handler: Handler,
-    take: Callable[[Flight[Any], Any], Coroutine[Any, Any, Any]],
+    take: Callable[[InFlightBatch[Any], Any], Coroutine[Any, Any, Any]],
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items; what it answers is theirs, in one or in parts."""
@@ -46,24 +46,24 @@ def plain_call(
 
 
 def take_answer(
-    lane: Lane, options: Options, name: str, flight: Flight[Any], answer: Any
+    lane: Lane, options: Options, name: str, batch: InFlightBatch[Any], answer: Any
 ) -> Coroutine[Any, Any, Any]:
-    """Give what awaits the answer to a handler call for a flight, as a whole or item by item."""
+    """Give what awaits the answer to a handler call for a batch, as a whole or item by item."""
     if not inspect.isasyncgen(answer):
         work: Coroutine[Any, Any, Any] = answer
         return work
     if options.ordering == "ordered":
-        return answer_together(answer, flight, name)
-    return answer_one_by_one(answer, flight, name, lane.wake_soon, only_caller(options))
+        return answer_together(answer, batch, name)
+    return answer_one_by_one(answer, batch, name, lane.wake_soon, only_caller(options))
 
 
 def stream_call(
     handler: Handler,
-    make_call: Callable[[Flight[Any], list[Any]], StreamCall],
+    make_call: Callable[[InFlightBatch[Any], list[Any]], StreamCall],
     items: list[Any],
 ) -> Coroutine[Any, Any, Any]:
     """Call a handler once with all items, and take its steps."""
-    flight = served()
-    call = make_call(flight, items)
-    flight.places = call.places
+    batch = served()
+    call = make_call(batch, items)
+    batch.places = call.places
     return call.run(handler(call.items))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from typing import Any
 
-from microbatch._core import Flight, Lane
+from microbatch._core import InFlightBatch, Lane
 from microbatch._handlers.calling import Handler, take_answer
 from microbatch._handlers.runs import UnderWay
 from microbatch._loops.cancelling import outlast
@@ -33,46 +33,48 @@ class HandlerTasks:
         self._options = options
         self._name = name
         self._context = context
-        self._calls: dict[asyncio.Task[Any] | None, Flight[Any]] = {}
+        self._calls: dict[asyncio.Task[Any] | None, InFlightBatch[Any]] = {}
         self._pauses: set[asyncio.Task[Any]] = set()
 
-    async def call(self, flight: Flight[Any], items: list[Any], attempt: int) -> asyncio.Task[Any]:
+    async def call(
+        self, batch: InFlightBatch[Any], items: list[Any], attempt: int
+    ) -> asyncio.Task[Any]:
         """Call the handler in a task and a context of its own, and give the task once it ended."""
         if attempt > 1:
-            self.retried += flight.size
-        flight.attempt = attempt
-        serving.set(flight)  # for the callbacks of a policy
+            self.retried += batch.size
+        batch.attempt = attempt
+        serving.set(batch)  # for the callbacks of a policy
         context = self._context.copy()
-        context.run(serving.set, flight)
-        work = self._work(flight, items)
-        self._lane.began(flight, context)
+        context.run(serving.set, batch)
+        work = self._work(batch, items)
+        self._lane.began(batch, context)
         try:
             task = self._loop.create_task(work, name=self._name, context=context)
-            flight.task = task
+            batch.task = task
             await outlast(task, task.cancel)
         finally:
-            self._lane.ended(flight)
-            self._calls.pop(flight.task, None)
-            flight.task = None  # the task's context knows the flight
+            self._lane.ended(batch)
+            self._calls.pop(batch.task, None)
+            batch.task = None  # the task's context knows the batch
         return task
 
-    async def _work(self, flight: Flight[Any], items: list[Any]) -> Any:
+    async def _work(self, batch: InFlightBatch[Any], items: list[Any]) -> Any:
         # An eager task is running before anybody else could make it known.
-        flight.task = asyncio.current_task()
-        self._calls[flight.task] = flight
+        batch.task = asyncio.current_task()
+        self._calls[batch.task] = batch
         answer = self._handler(items)
-        return await take_answer(self._lane, self._options, self._name, flight, answer)
+        return await take_answer(self._lane, self._options, self._name, batch, answer)
 
-    async def pause(self, flight: Flight[Any], sleep: Callable[[], Awaitable[None]]) -> None:
-        """Sleep until the next attempt for a flight, or until nobody waits for it any more."""
+    async def pause(self, batch: InFlightBatch[Any], sleep: Callable[[], Awaitable[None]]) -> None:
+        """Sleep until the next attempt for a batch, or until nobody waits for it any more."""
         task = self._loop.create_task(sleeping(sleep), name=self._name)
-        flight.task = task
+        batch.task = task
         self._pauses.add(task)
         try:
             await outlast(task, task.cancel)
         finally:
             self._pauses.discard(task)
-            flight.task = None
+            batch.task = None
         if not task.cancelled():
             task.result()
 
@@ -80,13 +82,13 @@ class HandlerTasks:
         """Tell whether a task is a handler call."""
         return task in self._calls
 
-    def is_pausing(self, flight: Flight[Any]) -> bool:
-        """Tell whether a flight waits for its next attempt."""
-        return flight.task in self._pauses
+    def is_pausing(self, batch: InFlightBatch[Any]) -> bool:
+        """Tell whether a batch waits for its next attempt."""
+        return batch.task in self._pauses
 
-    def under_way(self, batches: Iterable[Flight[Any]]) -> UnderWay:
+    def under_way(self, batches: Iterable[InFlightBatch[Any]]) -> UnderWay:
         """Give each batch its handler call under way; one that pauses has none."""
-        calls = {flight.batch: (flight, task) for task, flight in self._calls.items()}
+        calls = {part.batch: (part, task) for task, part in self._calls.items()}
         return {batch: calls.get(batch) for batch in batches}
 
 

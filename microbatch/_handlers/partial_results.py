@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
-from microbatch._core import Flight
+from microbatch._core import InFlightBatch
 from microbatch._handlers.settling import SETTLED, Individual, Interrupted, as_it_is
 from microbatch.errors import BatchError, ResultCountError
 
@@ -22,12 +22,12 @@ HOW_TO_STREAM = ": to yield a list of chunks, one for each item, set stream=True
 
 async def answer_one_by_one(
     generator: AsyncGenerator[Any, Any],
-    flight: Flight[Any],
+    batch: InFlightBatch[Any],
     name: str,
     wake: Callable[[], object],
     own: Individual,
 ) -> Any:
-    """Settle each item of a flight when the generator yields its result; ``wake`` the callers.
+    """Settle each item of a batch when the generator yields its result; ``wake`` the callers.
 
     ``own`` makes its caller's exception of one that is yielded.
 
@@ -36,40 +36,40 @@ async def answer_one_by_one(
     What is missing at the end is a ResultCountError for those callers alone. A pair that cannot be
     is a BatchError for all that still wait, as is what the generator raises.
     """
-    pairs = Pairs(name, flight.size)
+    pairs = Pairs(name, batch.size)
     async with aclosing(generator):
         async for pair in generator:
             place, result = pairs.read(pair)
-            if flight.settle(place, result, own):
+            if batch.settle(place, result, own):
                 wake()
                 await asyncio.sleep(0)  # for a generator may never wait
-            if not flight.alive:
+            if not batch.alive:
                 break
-    for place in flight.awaited:
-        flight.settle(place, pairs.missing(place), as_it_is)
+    for place in batch.awaited:
+        batch.settle(place, pairs.missing(place), as_it_is)
     return SETTLED
 
 
 async def answer_together(
-    generator: AsyncGenerator[Any, Any], flight: Flight[Any], name: str
+    generator: AsyncGenerator[Any, Any], batch: InFlightBatch[Any], name: str
 ) -> list[Any] | Interrupted:
-    """Collect the results of all items of a flight, to be handed out later in one go.
+    """Collect the results of all items of a batch, to be handed out later in one go.
 
     They are what answer_one_by_one() would settle the items with.
     """
-    pairs = Pairs(name, flight.size)
+    pairs = Pairs(name, batch.size)
     results: dict[int, Any] = {}
     try:
         async with aclosing(generator):
             async for pair in generator:
                 place, result = pairs.read(pair)
                 results[place] = result
-                if len(results) >= flight.alive and results.keys() >= {*flight.awaited}:
+                if len(results) >= batch.alive and results.keys() >= {*batch.awaited}:
                     break
     except Exception as error:
         return Interrupted(results, error)
     return [
-        results[place] if place in results else pairs.missing(place) for place in range(flight.size)
+        results[place] if place in results else pairs.missing(place) for place in range(batch.size)
     ]
 
 

@@ -13,7 +13,7 @@ from enum import Enum
 from operator import itemgetter
 from typing import Any
 
-from microbatch._core import Flight, Lane
+from microbatch._core import InFlightBatch, Lane
 from microbatch._handlers.attempts import Accepted, Attempts, GivenUp, OneAttempt, Pause
 from microbatch._handlers.calling import Handler
 from microbatch._handlers.handler_tasks import HandlerTasks, raise_if_cancelled
@@ -54,9 +54,10 @@ DECIDED = (State.ANSWERED, State.FAILED, State.CANCELLED)
 class SubBatch:
     """Items of one batch that go through the handler together, and what has come of them."""
 
-    flight: Flight[Any]
+    batch: InFlightBatch[Any]
+    """Its items, as a batch of their own."""
     places: Sequence[int]
-    """Where in the batch the items of the flight stand."""
+    """Where in the whole batch its items stand."""
     calls: int = 0
     """How many calls there were for these items."""
     state: State = State.WAITING
@@ -65,28 +66,29 @@ class SubBatch:
     answer: Any = SETTLED
     """What the last call has answered."""
     results: tuple[Any, ...] = ()
-    """What that means for each item of the flight; empty where the call has settled them itself."""
+    """What that means for each item; empty where the call has settled them itself."""
     failure: BaseException | None = None
     """What the last call has failed with, unless it answered."""
 
     @property
     def intact(self) -> bool:
         """Whether all of its items are still awaited."""
-        return self.flight.alive == self.flight.size
+        return self.batch.alive == self.batch.size
 
-    def narrow(self) -> Flight[Any]:
-        """Leave out the items that nobody waits for any more."""
-        if self.flight.alive < self.flight.size:
+    def narrow(self) -> list[Any]:
+        """Leave out the items that nobody waits for any more, and give the others."""
+        while len(items := self.batch.items) < self.batch.size:  # finalizers may give up more
             self.narrowed = True
-            self.places = [self.places[index] for index in self.flight.awaited]
-            self.flight = self.flight.part(0, self.flight.size)
-        return self.flight
+            self.batch = self.batch.part(0, self.batch.size)
+            self.places = [self.places[index] for index in self.batch.origins]
+        return items
 
     def halve(self) -> "tuple[SubBatch, SubBatch]":
         """Part the items that are still awaited; there are at least two."""
-        flight, places = self.narrow(), self.places
-        middle = flight.size // 2
-        left, right = flight.part(0, middle), flight.part(middle, flight.size)
+        self.narrow()
+        batch, places = self.batch, self.places
+        middle = batch.size // 2
+        left, right = batch.part(0, middle), batch.part(middle, batch.size)
         self.state = State.HALVED
         return (
             SubBatch(left, places[:middle], self.calls),
@@ -97,8 +99,8 @@ class SubBatch:
 class RetryRun:
     """The way of one batch through its handler calls."""
 
-    def __init__(self, runs: "RetryRuns", flight: Flight[Any]) -> None:
-        self.parts = [SubBatch(flight, range(flight.size))]
+    def __init__(self, runs: "RetryRuns", batch: InFlightBatch[Any]) -> None:
+        self.parts = [SubBatch(batch, range(batch.size))]
         """All that the batch was parted into."""
         self.failure: BaseException | None = None
         """What items have failed with last."""
@@ -115,7 +117,7 @@ class RetryRun:
         todo = [*self.parts]
         while todo:
             part = todo.pop()
-            if part.state is State.SUSPECT and part.flight.alive > 1:
+            if part.state is State.SUSPECT and part.batch.alive > 1:
                 sure = part.intact  # else the bad item may have left
                 left, right = part.halve()
                 self.parts += left, right
@@ -142,7 +144,7 @@ class RetryRun:
                 elif not self._is_awaited(part):
                     self._lose(part, State.ABANDONED)
                 elif isinstance(step, Pause):
-                    await self._runs.tasks.pause(part.flight, step.sleep)
+                    await self._runs.tasks.pause(part.batch, step.sleep)
                 else:
                     await self._call(part, attempts)
         finally:
@@ -150,11 +152,14 @@ class RetryRun:
 
     async def _call(self, part: SubBatch, attempts: Attempts) -> None:
         """Call the handler once for what is still awaited of a sub-batch."""
-        flight = part.narrow()
-        items = flight.items
+        items = part.narrow()
+        if not items:  # any more
+            self._lose(part, State.ABANDONED)
+            return
+        batch = part.batch
         part.calls += 1
         part.answer, part.results = SETTLED, ()  # none so far
-        task = await self._runs.tasks.call(flight, items, part.calls)
+        task = await self._runs.tasks.call(batch, items, part.calls)
         if task.cancelled():
             raise_if_cancelled()
             part.failure = asyncio.CancelledError()
@@ -171,7 +176,7 @@ class RetryRun:
     def _is_awaited(self, part: SubBatch) -> bool:
         """Tell whether somebody waits for a sub-batch; for a batch that is cancelled it is over."""
         raise_if_cancelled()
-        return part.flight.alive > 0
+        return part.batch.alive > 0
 
     # ------------------------------------------------------------------------------------- answers
     def _read(self, part: SubBatch, answer: Any) -> Exception | None:
@@ -182,7 +187,7 @@ class RetryRun:
         if answer is SETTLED:
             return None
         try:
-            part.results = self._runs.settling.results(answer, part.flight.size)
+            part.results = self._runs.settling.results(answer, part.batch.size)
         except Exception as wrong:
             return wrong
         part.answer = answer
@@ -191,8 +196,8 @@ class RetryRun:
     def _split_off(self, part: SubBatch, results: Mapping[int, Any]) -> None:
         """Part those items from the others that a call has answered before it failed."""
         for index, result in results.items():
-            answered = SubBatch(part.flight.part(index, index + 1), (part.places[index],))
-            if answered.flight.size:
+            answered = SubBatch(part.batch.part(index, index + 1), (part.places[index],))
+            if answered.batch.size:
                 self.parts.append(answered)
                 self._decide(answered, State.ANSWERED, (result,))
 
@@ -208,7 +213,7 @@ class RetryRun:
 
     def _give_up(self, part: SubBatch, error: BaseException) -> None:
         """Let a sub-batch fail, or be halved; slow work is not made faster by halving it."""
-        halves = self._runs.bisects and part.flight.alive > 1
+        halves = self._runs.bisects and part.batch.alive > 1
         if halves and not isinstance(error, TimeoutError):
             part.state = State.SUSPECT
         else:
@@ -216,10 +221,10 @@ class RetryRun:
 
     def _fail(self, part: SubBatch, error: BaseException) -> None:
         self.failure = error
-        self._decide(part, State.FAILED, (error,) * part.flight.size)
+        self._decide(part, State.FAILED, (error,) * part.batch.size)
 
     def _lose(self, part: SubBatch, state: State, results: tuple[Any, ...] = ()) -> None:
-        """Be done with a sub-batch whose calls show nothing about the others."""
+        """End a sub-batch whose calls show nothing about the others."""
         self.failure = part.failure if self.failure is None else self.failure
         self._decide(part, state, results)
 
@@ -233,7 +238,7 @@ class RetryRun:
         """Settle the items of a sub-batch, unless that has to wait for the batch's turn."""
         part.state, part.results = state, results
         if results and not self._runs.ordered:
-            part.flight.resolve(results, self._own_errors(part))
+            part.batch.resolve(results, self._own_errors(part))
             self._runs.wake()
 
     def hand_out(self) -> None:
@@ -246,12 +251,12 @@ class RetryRun:
             for index in range(len(part.results))
         ]
         for _, part, index, own in sorted(held, key=itemgetter(0)):
-            part.flight.settle(index, part.results[index], own)
+            part.batch.settle(index, part.results[index], own)
 
     def _own_errors(self, part: SubBatch) -> Individual:
         if part.state is State.CANCELLED:  # each item has an error of its own
             return as_it_is
-        return self._runs.settling.own_errors(part.flight, part.results)
+        return self._runs.settling.own_errors(part.batch, part.results)
 
 
 class RetryRuns:
@@ -276,15 +281,15 @@ class RetryRuns:
         self.ordered = options.ordering == "ordered"
         self.begin_attempts = attempts_of(options, handler, name, lane.loop.time)
         self._loop: asyncio.AbstractEventLoop = lane.loop
-        self._by_batch: dict[Flight[Any], RetryRun] = {}
+        self._by_batch: dict[InFlightBatch[Any], RetryRun] = {}
 
     def call(self, _: list[Any]) -> Coroutine[Any, Any, Any]:
         """Give what a batch's task has to do."""
-        flight = served()
-        run = self._by_batch[flight] = RetryRun(self, flight)
+        batch = served()
+        run = self._by_batch[batch] = RetryRun(self, batch)
         return run.run()
 
-    def began(self, flight: Flight[Any], context: Context) -> None:
+    def began(self, batch: InFlightBatch[Any], context: Context) -> None:
         """Leave it to each handler call, which has a context of its own."""
 
     def make_task(
@@ -293,17 +298,17 @@ class RetryRuns:
         """Make a batch's task, which never starts at once: what it makes may be eager, and is."""
         return asyncio.Task(work, loop=self._loop, name=name, context=context)
 
-    def settle(self, flight: Flight[Any], task: asyncio.Task[Any]) -> BaseException | None:
+    def settle(self, batch: InFlightBatch[Any], task: asyncio.Task[Any]) -> BaseException | None:
         """Hand out what is still to be handed out once a batch's task has ended.
 
         Gives what items failed with in the end, the last of several failures.
         """
-        run = self._by_batch.pop(flight)
+        run = self._by_batch.pop(batch)
         if self.ordered:
             run.hand_out()
         failure = run.failure
         for part in run.parts:
-            failure = self.settling.by_task(part.flight, task) or failure
+            failure = self.settling.by_task(part.batch, task) or failure
         return failure
 
     @property

@@ -9,14 +9,16 @@ from collections.abc import Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Protocol, TypeAlias
 
-from microbatch._core import Flight, Lane
+from microbatch._core import InFlightBatch, Lane
 from microbatch._handlers.calling import Handler, HandlerCall, caller_of
 from microbatch._handlers.settling import Settling
 from microbatch.options import Options
 
 __all__ = ["PlainRuns", "Runs", "UnderWay"]
 
-UnderWay: TypeAlias = Mapping[Flight[Any], "tuple[Flight[Any], asyncio.Task[Any] | None] | None"]
+UnderWay: TypeAlias = Mapping[
+    InFlightBatch[Any], "tuple[InFlightBatch[Any], asyncio.Task[Any] | None] | None"
+]
 """Each batch that has a slot, with the items that its handler call is for, and that call's task;
 None between two calls."""
 
@@ -29,8 +31,8 @@ class Runs(Protocol):
         """Gives the coroutine of a run's task."""
         ...
 
-    def began(self, flight: Flight[Any], context: Context, /) -> None:
-        """Know that a batch is about to be run in a context."""
+    def began(self, batch: InFlightBatch[Any], context: Context, /) -> None:
+        """Take note that a batch is about to be run in a context."""
 
     def make_task(
         self, work: Coroutine[Any, Any, Any], /, *, name: str, context: Context
@@ -38,7 +40,7 @@ class Runs(Protocol):
         """Make the task of a run."""
         ...
 
-    def settle(self, flight: Flight[Any], task: asyncio.Task[Any], /) -> BaseException | None:
+    def settle(self, batch: InFlightBatch[Any], task: asyncio.Task[Any], /) -> BaseException | None:
         """Hand out what has come of a run, whose task has ended, to all who still wait.
 
         Gives what the batch failed with, if it did; a CancelledError when it was cancelled.
@@ -49,11 +51,11 @@ class Runs(Protocol):
         """Tell whether a task other than a run's is a handler call."""
         ...
 
-    def is_pausing(self, flight: Flight[Any], /) -> bool:
-        """Tell whether a flight waits for its next handler call."""
+    def is_pausing(self, batch: InFlightBatch[Any], /) -> bool:
+        """Tell whether a batch waits for its next handler call."""
         ...
 
-    def under_way(self, batches: Mapping[Flight[Any], asyncio.Task[Any]]) -> UnderWay:
+    def under_way(self, batches: Mapping[InFlightBatch[Any], asyncio.Task[Any]]) -> UnderWay:
         """Give each batch, whose run's task is known, its handler call under way."""
         ...
 
@@ -76,10 +78,10 @@ class PlainRuns:
         """Deny it: a handler call is the task of its run."""
         return False
 
-    def is_pausing(self, _: Flight[Any]) -> bool:
+    def is_pausing(self, _: InFlightBatch[Any]) -> bool:
         """Deny it: there is one handler call alone."""
         return False
 
-    def under_way(self, batches: Mapping[Flight[Any], asyncio.Task[Any]]) -> UnderWay:
+    def under_way(self, batches: Mapping[InFlightBatch[Any], asyncio.Task[Any]]) -> UnderWay:
         """Give each batch with its run's task."""
         return {batch: (batch, task) for batch, task in batches.items()}

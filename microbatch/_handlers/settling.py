@@ -1,4 +1,4 @@
-"""Hand each caller of a flight its part of what became of a handler call."""
+"""Hand each caller of a batch its part of what became of a handler call."""
 
 import asyncio
 import functools
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from microbatch._core import Flight, Ticket
+from microbatch._core import InFlightBatch, Ticket
 from microbatch._handlers.columns import rows_of
 from microbatch._handlers.own_exceptions import individual, original
 from microbatch._handlers.results import results_of
@@ -31,7 +31,7 @@ class Interrupted(NamedTuple):
 
 
 class Settling:
-    """Settle the flights of one batcher; whatever goes wrong, no caller may hang."""
+    """Settle the batches of one batcher; whatever goes wrong, no caller may hang."""
 
     def __init__(self, name: str, options: Options) -> None:
         self._name = name
@@ -40,7 +40,7 @@ class Settling:
         self._own_errors = self.own_errors
 
     def by_task(
-        self, flight: Flight[Any], task: asyncio.Task[Any], name: str = ""
+        self, batch: InFlightBatch[Any], task: asyncio.Task[Any], name: str = ""
     ) -> BaseException | None:
         """Hand out what a task answered, the handler's unless a name says whose.
 
@@ -50,50 +50,50 @@ class Settling:
         try:
             if task.cancelled():
                 error = asyncio.CancelledError()
-                flight.fail(self.cancelled_error)
+                batch.fail(self.cancelled_error)
             elif (error := task.exception()) is not None:  # an exit request has gone its own way
-                self.error(flight, error)
+                self.error(batch, error)
             elif isinstance(answer := task.result(), Interrupted):
-                error = self.interrupted(flight, answer)
+                error = self.interrupted(batch, answer)
             elif answer is not SETTLED:
-                error = self.answer(flight, answer, name)
+                error = self.answer(batch, answer, name)
         finally:
-            if flight.alive:
-                flight.fail(self.cancelled_error)
+            if batch.alive:
+                batch.fail(self.cancelled_error)
         return error
 
-    def answer(self, flight: Flight[Any], answer: Any, name: str) -> Exception | None:
+    def answer(self, batch: InFlightBatch[Any], answer: Any, name: str) -> Exception | None:
         """Hand out the results of a call; a wrong number of them is everybody's error."""
         try:
             if name:
-                results = results_of(answer, flight.size, name, hint="")
+                results = results_of(answer, batch.size, name, hint="")
             else:
-                results = self._read(answer, flight.size, self._name)
+                results = self._read(answer, batch.size, self._name)
         except Exception as wrong:
-            self.error(flight, wrong)
+            self.error(batch, wrong)
             return wrong
-        flight.answer(results, self._own_errors)
+        batch.answer(results, self._own_errors)
         return None
 
     def results(self, answer: Any, size: int) -> tuple[Any, ...]:
         """Give what a handler's answer means for each item; nobody else's is ever columnar."""
         return self._read(answer, size, self._name)
 
-    def own_errors(self, flight: Flight[Any], results: Sequence[Any]) -> Individual:
-        """Give what makes each caller's own exception of one among the results of a flight."""
-        return functools.partial(own_among, self._alone, flight, results, {})
+    def own_errors(self, batch: InFlightBatch[Any], results: Sequence[Any]) -> Individual:
+        """Give what makes each caller's own exception of one among the results of a batch."""
+        return functools.partial(own_among, self._alone, batch, results, {})
 
-    def interrupted(self, flight: Flight[Any], answer: Interrupted) -> Exception:
+    def interrupted(self, batch: InFlightBatch[Any], answer: Interrupted) -> Exception:
         """Hand out the results that there are, and the failure to the others."""
         results, error = answer
-        every = tuple(results.get(place, error) for place in range(flight.size))
-        flight.answer(every, self._own_errors)
+        every = tuple(results.get(place, error) for place in range(batch.size))
+        batch.answer(every, self._own_errors)
         return error
 
-    def error(self, flight: Flight[Any], error: BaseException) -> None:
+    def error(self, batch: InFlightBatch[Any], error: BaseException) -> None:
         """Hand out an exception, to each caller a copy."""
-        own = self._alone if flight.alive == 1 else individual
-        flight.fail(functools.partial(own_error, own, error))
+        own = self._alone if batch.alive == 1 else individual
+        batch.fail(functools.partial(own_error, own, error))
 
     def cancelled_error(self, _: Ticket[Any] | None = None) -> HandlerCancelledError:
         """Say to a caller that the handler was cancelled."""
@@ -112,7 +112,7 @@ def own_error(own: Individual, error: BaseException, _: Ticket[Any]) -> BaseExce
 
 def own_among(
     alone: Individual,
-    flight: Flight[Any],
+    batch: InFlightBatch[Any],
     results: Sequence[Any],
     callers: dict[int, int],
     error: BaseException,
@@ -122,7 +122,7 @@ def own_among(
     ``callers``, which is empty before the first, counts how many get the same.
     """
     if not callers:
-        callers.update(Counter(id(results[place]) for place in flight.awaited))
+        callers.update(Counter(id(results[place]) for place in batch.awaited))
     return (alone if callers.get(id(error)) == 1 else individual)(error)
 
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from contextvars import Context
 from typing import Any
 
-from microbatch._core import Flight, Lane
+from microbatch._core import InFlightBatch, Lane
 from microbatch._handlers.own_exceptions import individual, original
 from microbatch._handlers.results import Expected, by_position, is_exact
 from microbatch._handlers.settling import SETTLED, as_it_is
@@ -26,16 +26,16 @@ class StreamCall:
     """
 
     def __init__(
-        self, lane: Lane, options: Options, name: str, flight: Flight[Any], entries: list[Any]
+        self, lane: Lane, options: Options, name: str, batch: InFlightBatch[Any], entries: list[Any]
     ) -> None:
-        self._flight = flight
+        self._batch = batch
         self._lane = lane
         self._name = name
         self._buffer = options.stream_buffer
         self._waits = options.stream_overflow == "wait"
         self._context = Context()
         self._room = WakeEvent(lane.loop)
-        self._places = tuple(range(flight.size))
+        self._places = tuple(range(batch.size))
         self._entries = entries
         self._sinks = [self._sink_of(entry) for entry in entries]
         self._full: list[int] = []
@@ -64,24 +64,24 @@ class StreamCall:
         try:
             async with aclosing(generator):
                 places = None
-                while self._flight.alive:
+                while self._batch.alive:
                     try:
                         step = await generator.asend(places)
                     except StopAsyncIteration:
-                        self._finish(self._flight.awaited)
+                        self._finish(self._batch.awaited)
                         break
                     self._hand_out(step)
                     await asyncio.sleep(0)
                     await self._wait_for_room()
                     places = self._places = self._awaited()
         finally:
-            self._flight.places = None  # which knows these steps
+            self._batch.places = None  # which knows these steps
         return SETTLED
 
     def _awaited(self) -> tuple[int, ...]:
         """Give the places of the items still there: items only leave, so their number tells."""
-        unchanged = self._flight.alive == len(self._places)
-        return self._places if unchanged else self._flight.awaited
+        unchanged = self._batch.alive == len(self._places)
+        return self._places if unchanged else self._batch.awaited
 
     # --------------------------------------------------------------------------------- one step
     def _hand_out(self, step: Any) -> None:
@@ -97,13 +97,13 @@ class StreamCall:
             if chunk is END:
                 finished.append(place)
             elif chunk is StopIteration or isinstance(chunk, StopIteration):
-                self._flight.settle(place, self._no_end(), as_it_is)
+                self._batch.settle(place, self._no_end(), as_it_is)
             elif isinstance(chunk, BaseException):
                 callers = callers or Counter(
                     id(each) for at, each in zip(self._places, chunks, strict=True) if at in there
                 )
                 own = original if callers[id(chunk)] == 1 else individual
-                self._flight.settle(place, chunk, own)
+                self._batch.settle(place, chunk, own)
             elif place in there:
                 self._put(place, chunk, events)
         self._finish(finished)
@@ -117,7 +117,7 @@ class StreamCall:
             sink.append(chunk)
             return
         if len(sink.chunks) >= self._buffer:  # only where nobody waits for the slow
-            self._flight.settle(place, self._too_slow(), as_it_is)
+            self._batch.settle(place, self._too_slow(), as_it_is)
             return
         sink.chunks.append(chunk)
         if sink.reader.awaited:
@@ -128,12 +128,12 @@ class StreamCall:
     def _finish(self, places: Sequence[int]) -> None:
         for place in places:
             sink = self._sinks[place]
-            self._flight.settle(place, None if isinstance(sink, Channel) else sink, individual)
+            self._batch.settle(place, None if isinstance(sink, Channel) else sink, individual)
 
     async def _wait_for_room(self) -> None:
         """Wait while there is an item whose buffer is full."""
         while self._full:
-            there = {*self._flight.awaited}
+            there = {*self._batch.awaited}
             self._full = [
                 place
                 for place in self._full

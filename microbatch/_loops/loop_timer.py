@@ -140,7 +140,7 @@ def timer_of(loop: AbstractEventLoop) -> LoopTimer | None:
 
 
 def open_timer(loop: AbstractEventLoop) -> LoopTimer | None:
-    """Have the loop watch a new timer's descriptor."""
+    """Make a timer whose descriptor the loop watches; None where there is none."""
     descriptor = TimerDescriptor()
     if descriptor.fd < 0:
         return None

@@ -21,34 +21,9 @@ cdef class BatchedCall(Ticket):
         return self.lane.name
 
 
-@cython.final
-@cython.internal
-cdef class RiderCall(Rider):
-    """A call of a batched function whose item may be shared."""
-
-    def __await__(self):
-        return self
-
-    def close(self):
-        """Give the item up, unless it is done."""
-        give_up(self)
-
-    @property
-    def __qualname__(self):               # asyncio names tasks by it where it shows them
-        return self.lane.name
-
-
-cdef inline Ticket new_ticket(bint call):
-    return BatchedCall.__new__(BatchedCall) if call else Ticket.__new__(Ticket)
-
-
-cdef inline Ticket new_rider(bint call):
-    return RiderCall.__new__(RiderCall) if call else Rider.__new__(Rider)
-
-
 cdef int give_up(Ticket ticket) noexcept:
     """Cancel a ticket unless it is done, from whatever thread: that may be a collector's."""
-    if ticket.state <= IN_FLIGHT:
+    if ticket.state == PENDING:
         ticket.lane.on_given_up(ticket)
     return 0
 
@@ -91,8 +66,7 @@ cdef PyMethodDef throw_method = PyMethodDef(
     "throw", call_throw, METH_VARARGS, "Give the item up unless it is done, and raise."
 )
 
-for _kind in (BatchedCall, RiderCall):
-    set_like_base(_kind)
-    set_await(_kind, ticket_next, ticket_send)
-    set_method(_kind, &send_method)
-    set_method(_kind, &throw_method)
+set_like_base(BatchedCall)
+set_await(BatchedCall, ticket_next, ticket_send)
+set_method(BatchedCall, &send_method)
+set_method(BatchedCall, &throw_method)

@@ -63,16 +63,16 @@ cdef class Histogram:
             bucket += 1
         return found
 
-    cdef int add_waits(self, Flight flight) except -1:
-        """Count the waits of a flight: neighbours fall into one bucket, mostly."""
+    cdef int add_waits(self, InFlightBatch batch) except -1:
+        """Count the waits of a batch: neighbours fall into one bucket, mostly."""
         cdef double wait, total = 0.0, least = self.min, most = self.max
         cdef long long bucket, latest = -1
         cdef unsigned long long run = 0
-        cdef Slot *slot = flight.ring
-        cdef Slot *end = slot + flight.tail
-        while slot != end:
-            wait = flight.departed - slot.submitted
-            slot += 1
+        cdef Seat *seat = batch.seats
+        cdef Seat *end = seat + batch.size
+        while seat != end:
+            wait = batch.departed - seat.since
+            seat += 1
             total += wait
             least, most = min(least, wait), max(most, wait)
             bucket = bucket_of(wait)
@@ -122,10 +122,9 @@ cdef class Measures:
         self.batch_size, self.occupancy = Histogram(), Histogram()
         self.queue_wait, self.handler_time = Histogram(), Histogram()
 
-    cdef int departed(self, Flight flight, Py_ssize_t batch_size) except -1:
+    cdef int departed(self, InFlightBatch batch, Py_ssize_t batch_size) except -1:
         """Measure a batch that was taken just now."""
-        if flight.size:
-            self.queue_wait.add_waits(flight)
-            self.batch_size.record(flight.size)
-            self.occupancy.record(flight.size / <double> batch_size)
+        self.queue_wait.add_waits(batch)
+        self.batch_size.record(batch.size)
+        self.occupancy.record(batch.size / <double> batch_size)
         return 0

@@ -1,129 +1,124 @@
-# Sharing: equal items that are queued together, or in flight, and handled once for all callers.
-
-cdef Py_ssize_t SHARED = -2               # the index of a slot whose ticket is a Shared
-
-
-@cython.internal
-cdef class Rider(Ticket):
-    """The ticket of one caller who shares an item."""
-
-    cdef Shared shared                # None once it has left
-
+# Sharing: equal items are handled once; one entry stands for them, and the others join it.
 
 @cython.final
 @cython.internal
-cdef class Shared(Ticket):
-    """Stand in the queue, and then in a flight, for all callers of an item.
+cdef class Shared(Keyed):
+    """How equal items find each other: the entry that stands for them, and those that joined it.
 
-    Nobody awaits it. It is given up with the last of its callers, and has no deadline but theirs.
+    When that one is settled or leaves, the first that joined stands in its place.
     """
 
-    cdef Group group
-    cdef object same
-    cdef Slots riders
-    cdef Py_ssize_t count             # of those on board
-    cdef bint stands                  # whether it is queued, or was
-    cdef bint dropped                 # so its callers are counted already
-    cdef Shared heir                  # that takes callers in its stead
+    cdef KeyQueue queue               # its owner; its key is what dedupe() said
+    cdef Entry *leader                # NULL: none so far, or it is over
+    cdef EntryList joined
 
-    cdef int board(self, Ticket ticket, object item, Py_ssize_t index) except -1:
-        """Take one caller's item on board."""
-        cdef Slot *slot = self.riders.append()
-        Py_INCREF(ticket)
-        Py_INCREF(item)
-        slot.ticket, slot.item, slot.index = <PyObject *> ticket, <PyObject *> item, index
-        if index < 0:
-            ticket.state = self.state
-            ticket.place = self.riders.tail - 1
-            (<Rider> ticket).shared = self
-        self.count += 1
+    cdef inline int join(self, Entry *entry) except -1:
+        entry.stage, entry.where = JOINED, <PyObject *> self
+        list_append(&self.joined, entry)
+        self.lane.joined += 1
+        self.lane.deduplicated += 1
+        self.lane.joined_in_flight += self.leader.stage == IN_FLIGHT
         return 0
 
-    cdef bint leave(self) noexcept:
-        """Count one who leaves or is settled; tell whether others are left."""
-        self.count -= 1
-        if self.count:
-            self.lane.joined -= 1
-        return self.count > 0
-
-    cdef int depart(self) except -1:
-        """Take no more callers; those on board are in flight."""
-        cdef size_t place
-        cdef Slot *slot
-        for place in range(self.riders.head, self.riders.tail):
-            slot = self.riders.at(place)
-            if slot.ticket != NULL and slot.index < 0:
-                (<Ticket> slot.ticket).state = IN_FLIGHT
+    cdef int lead(self, Entry *entry) except -1:
+        """Have an entry stand for the equal ones that are to come."""
+        self.leader, entry.extra.shared = entry, <PyObject *> self
+        self.queue = <KeyQueue> entry.where
+        self.hold()
+        self.queue.hold()
         return 0
 
-    cdef int forget(self) except -1:
-        """Hide from new callers, behind the heir if there is one."""
-        cdef dict shared = self.group.shared
-        try:
-            if shared.get(self.same) is self:
-                if self.heir is not None and self.heir.state == QUEUED:
-                    shared[self.same] = self.heir
-                else:
-                    del shared[self.same]
-            if self.group.groups.joins_in_flight and not shared:
-                self.group.groups.forget(self.group)
-        except Exception:                 # whatever comparing does, the item goes on
-            pass
+    cdef int leave(self, Entry *entry) except -1:
+        list_remove(&self.joined, entry)
+        self.lane.joined -= 1
+        self.lane.joined_in_flight -= self.leader.stage == IN_FLIGHT
+        return 0
+
+    cdef inline void depart(self) noexcept:
+        """Take note that the leader is in flight."""
+        self.lane.joined_in_flight += self.joined.count
+        if not self.lane.joins_in_flight:
+            self.hide()
+
+    cdef int hand_over(self) except -1:
+        """Put the first that joined in the place of the leader."""
+        cdef Entry *leader = self.leader
+        cdef Entry *heir = self.joined.first
+        self.leave(heir)
+        heir.stage, heir.where, heir.place = leader.stage, leader.where, leader.place
+        heir.extra.rank, heir.extra.since = leader.extra.rank, leader.extra.since
+        heir.extra.number, heir.extra.shared = leader.extra.number, <PyObject *> self
+        self.leader = heir
+        if heir.stage == WAITING:
+            list_replace(&self.lane.waiting_entries, leader, heir)
+        elif heir.stage == QUEUED:
+            (<KeyQueue> heir.where).replace(leader, heir)
+        else:
+            (<InFlightBatch> heir.where).seats[heir.place].entry = heir
+        return 0
+
+    cdef int end(self) except -1:
+        """Take nobody more for this leader; the next equal item is handled anew."""
+        if self.leader != NULL:
+            self.leader.extra.shared = NULL
+            self.leader = NULL
+            self.let_go()
+            self.queue.let_go()
         return 0
 
 
-cdef Shared new_shared(Lane lane, Group group, object same):
-    cdef Shared shared = Shared.__new__(Shared)
-    lane.start(shared, None)
-    shared.group, shared.same = group, same
-    shared.riders = Slots.__new__(Slots)
-    shared.riders.small = True
-    return shared
+cdef inline bint is_shared(Entry *entry) noexcept:
+    """Tell whether an entry stands for equal ones, or could."""
+    return entry.extra != NULL and entry.extra.shared != NULL
 
 
-cdef int settle_shared(
-    Slot *slot, object value, object individual, object make_error, bint counted
-) except -1:
-    """Settle every caller's item with a value, or with an exception of its own."""
-    cdef Shared shared = <Shared> slot.ticket
-    cdef object item = <object> slot.item     # to let go of last
-    cdef list settling = shared.lane.settling
-    settling.append(shared)
-    Py_DECREF(shared)
-    Py_DECREF(item)
-    slot.ticket = slot.item = NULL
-    shared.state, shared.flight = RETURNED, None
-    try:
-        settle_riders(shared, value, individual, make_error, counted)
-    finally:
-        settling.remove(shared)
-        shared.lane.groups.gone.append(shared)
+# ----------------------------------------------------------------------------------------- leaving
+cdef int detach(Lane lane, Entry *entry) except -1:
+    """Take an entry out of wherever it stands; who shares its item stands there now."""
+    cdef Shared shared
+    if is_shared(entry):
+        shared = <Shared> entry.extra.shared
+        if shared.joined.count:
+            shared.hand_over()
+            entry.stage = OVER
+        else:
+            shared.end()
+    if entry.stage == IN_FLIGHT:
+        vacate(entry)
+    elif entry.stage == JOINED:
+        (<Shared> entry.where).leave(entry)
+    elif entry.stage != OVER:
+        unqueue(lane, entry)
+    free_extra(entry)
+    entry.stage, entry.where = OVER, NULL
     return 0
 
 
-cdef int settle_riders(
-    Shared shared, object value, object individual, object make_error, bint counted
-) except -1:
-    cdef Slot *rider
-    cdef State state
-    cdef size_t place
-    for place in range(shared.riders.head, shared.riders.tail):
-        rider = shared.riders.at(place)
-        if rider.ticket == NULL:
-            continue
-        state, outcome = RETURNED, value
-        if make_error is not None:
-            state, outcome = RAISED, make_error(<Ticket> rider.ticket)
-        elif PyExceptionInstance_Check(value):
-            state, outcome = RAISED, individual(value)
-        if rider.ticket == NULL:              # cancelled meanwhile
-            continue
-        if rider.index < 0:
-            (<Rider> rider.ticket).shared = None
-        shared.leave()
-        shared.lane.settle(rider, state, outcome, counted)
+cdef inline int vacate(Entry *entry) except -1:
+    """Have an entry leave its batch."""
+    cdef InFlightBatch batch = <InFlightBatch> entry.where
+    batch.seats[entry.place].entry = NULL
+    batch.let_go()
+    entry.stage, entry.where = OVER, NULL
     return 0
 
 
-set_await(Rider, ticket_next, ticket_send)
-set_await(Shared, ticket_next, ticket_send)
+cdef int unqueue(Lane lane, Entry *entry) except -1:
+    """Take an entry out of the line that it stands in, and with it those who share its item."""
+    cdef KeyQueue queue = <KeyQueue> entry.where
+    if entry.stage == WAITING:
+        list_remove(&lane.waiting_entries, entry)
+    else:
+        queue.remove(entry)
+        queue.stand()
+    queue.let_go()
+    if is_shared(entry):
+        (<Shared> entry.extra.shared).depart()
+    return 0
+
+
+cdef InFlightBatch batch_of(Entry *entry):
+    """Give the batch that an entry's item is in, or None."""
+    if entry.stage == JOINED:
+        entry = (<Shared> entry.where).leader
+    return <InFlightBatch> entry.where if entry.stage == IN_FLIGHT else None

@@ -1,5 +1,17 @@
 # Tickets: the awaitables that callers get, in the protocol of asyncio's futures.
 
+cdef enum State:
+    PENDING
+    RETURNED
+    RAISED
+    CANCELLED
+
+cdef enum Timing:
+    USUAL                         # late as the lane's timeout says
+    OWN                           # with a timeout of its own
+    UNTIMED                       # never late, or not once more
+
+
 @cython.freelist(1024)
 cdef class Ticket:
     """The awaitable answer to one submission; made by a batcher, never by hand.
@@ -10,21 +22,22 @@ cdef class Ticket:
     """
 
     cdef Lane lane
-    cdef Flight flight            # set while in flight
-    cdef object value             # the result, the exception, or the message of a cancellation
-    cdef object callback          # the first callback, and its context
+    # The item; once it is settled the result, the exception, or the message of a cancellation.
+    cdef object value
+    cdef object callback          # with a context; without, a list of (callback, context) pairs
     cdef object context
     # The context of the submission, where the lane captures it; of a failed ticket the traceback
     # that its exception came with.
     cdef object captured
-    cdef list more                # further (callback, context) pairs
-    cdef size_t place             # where its slot is: in the queue, or in the flight
+    cdef PyObject *older          # its neighbours among the lane's unsettled tickets
+    cdef PyObject *newer
     cdef readonly double deadline
     cdef readonly double submitted
-    cdef public bint _asyncio_future_blocking
+    cdef unsigned int place       # among those with deadlines of their own
     cdef unsigned char state
-    cdef unsigned char own_deadline   # out of line, so it stands in the heap
-    cdef unsigned char own_timeout    # given with this ticket alone
+    cdef unsigned char blocking
+    cdef unsigned char timing
+    cdef Entry entry
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -32,12 +45,23 @@ cdef class Ticket:
         raise TypeError("a Ticket is made by submitting an item, never by hand")
 
     def __await__(self):                  # for whoever calls it by name; see set_await
-        cdef TicketIterator iterator = TicketIterator.__new__(TicketIterator)
-        iterator.ticket = self
-        return iterator
+        if self.state == PENDING:
+            self.blocking = True
+            yield self
+            if self.state == PENDING:
+                raise RuntimeError("await wasn't used with future")
+        return self.result()
 
     def __iter__(self):
         return self
+
+    @property
+    def _asyncio_future_blocking(self):
+        return self.blocking != 0
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, bint value):
+        self.blocking = value
 
     @property
     def get_loop(self):
@@ -46,7 +70,7 @@ cdef class Ticket:
 
     def done(self):
         """Tell whether the ticket has settled: with a result, an exception or a cancellation."""
-        return self.state > IN_FLIGHT
+        return self.state != PENDING
 
     def cancelled(self):
         """Tell whether the ticket was cancelled."""
@@ -93,9 +117,9 @@ cdef class Ticket:
 
         Settles at once. The handler never sees what was still queued.
         """
-        if self.state > IN_FLIGHT:
+        if self.state != PENDING:
             return False
-        self.lane.cancel(self, msg)
+        cancel(self.lane, self, msg)
         return True
 
     @property
@@ -109,46 +133,61 @@ cdef class Ticket:
         bound.vectorcall, bound.ticket = add_done_callback, self
         return bound
 
-    cdef inline int add(self, object callback, object context) except -1:
-        cdef PyObject *waits = <PyObject *> context
-        if context is None:
-            waits = current_context()
-            context = PyContext_CopyCurrent()
-        if self.lane.contexts & context_bit(waits):
-            note_wait(self.lane, self, waits)
-        if self.callback is None:
-            self.callback = callback
-            self.context = context
-            if self.state > IN_FLIGHT:
-                self.lane.waker.add(self)
-                self.lane.waker.soon()
-        elif self.more is None:
-            self.more = [(callback, context)]
-        else:
-            self.more.append((callback, context))
-        return 0
-
     def remove_done_callback(self, fn):
         """Take back every callback that equals ``fn``; give their number."""
-        cdef list before = self.callbacks()
+        former = self.callback
+        cdef list before = callbacks_of(self)
         kept = [pair for pair in before if pair[0] != fn]
-        self.set_callbacks(kept)
+        if self.callback is not former:   # the comparisons have changed them
+            return self.remove_done_callback(fn)
+        set_callbacks(self, kept)
         return len(before) - len(kept)
 
-    cdef int set_callbacks(self, list pairs) except -1:
-        self.callback, self.context = pairs[0] if pairs else (None, None)
-        self.more = pairs[1:] or None
-        return 0
-
-    cdef list callbacks(self):
-        if self.callback is None:
-            return []
-        return [(self.callback, self.context), *(self.more or ())]
-
     def __repr__(self):
-        words = ("queued", "in flight", "returned", "raised", "cancelled")
-        kind = "Call" if isinstance(self, (BatchedCall, RiderCall)) else "Ticket"
-        return f"<{kind} of {self.lane.name!r}: {words[self.state]}>"
+        words = ("queued", "returned", "raised", "cancelled")
+        word = "in flight" if batch_of(&self.entry) is not None else words[self.state]
+        kind = "Call" if isinstance(self, BatchedCall) else "Ticket"
+        return f"<{kind} of {self.lane.name!r}: {word}>"
+
+
+cdef inline int add_callback(Ticket ticket, object callback, object context) except -1:
+    cdef PyObject *waits = <PyObject *> context
+    if context is None:
+        waits = current_context()
+        context = PyContext_CopyCurrent()
+    if ticket.lane.contexts & context_bit(waits):
+        note_wait(ticket.lane, ticket, waits)
+    if ticket.callback is not None:
+        return add_another(ticket, callback, context)
+    ticket.callback, ticket.context = callback, context
+    if ticket.state != PENDING:
+        ticket.lane.waker.settled.append(ticket)
+        ticket.lane.waker.soon()
+    return 0
+
+
+cdef int add_another(Ticket ticket, object callback, object context) except -1:
+    cdef object former = None
+    cdef list pairs = None
+    while pairs is None or ticket.callback is not former:     # making lists may run a finalizer
+        former = ticket.callback
+        pairs = [*callbacks_of(ticket), (callback, context)]
+    return set_callbacks(ticket, pairs)
+
+
+cdef int set_callbacks(Ticket ticket, list pairs) except -1:
+    former = ticket.callback, ticket.context          # to let go of last
+    if len(pairs) == 1:
+        ticket.callback, ticket.context = pairs[0]
+    else:
+        ticket.callback, ticket.context = pairs or None, None
+    return 0
+
+
+cdef list callbacks_of(Ticket ticket):
+    if ticket.context is None:
+        return list(ticket.callback or ())
+    return [(ticket.callback, ticket.context)]
 
 
 @cython.freelist(8)
@@ -171,11 +210,11 @@ cdef object add_done_callback(
     if PyVectorcall_NARGS(count) != 1:
         raise TypeError("add_done_callback() takes exactly one positional argument: the callback")
     if keywords == NULL or len(<tuple> keywords) == 0:
-        ticket.add(<object> args[0], None)
+        add_callback(ticket, <object> args[0], None)
     else:
         if keywords != keyword_context:
             check_keywords(<object> keywords)
-        ticket.add(<object> args[0], <object> args[1])
+        add_callback(ticket, <object> args[0], <object> args[1])
 
 
 cdef int check_keywords(tuple keywords) except -1:
@@ -194,72 +233,17 @@ set_vectorcall(AddDoneCallback, <char *> &probe.vectorcall - <char *> <PyObject 
 
 @cython.final
 @cython.internal
-cdef class TicketIterator:
-    """A ticket driven by hand: what ``ticket.__await__()`` gives, as asyncio's futures do."""
+cdef class ManyTicket(Ticket):
+    """The one ticket of many items; its value is their list, each item replaced by its result."""
 
-    cdef Ticket ticket                # None once it is over
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        return self.send(None)
-
-    def send(self, value):
-        """Give the ticket while it waits; raise StopIteration with its result once it is there."""
-        cdef Ticket ticket = self.ticket
-        cdef PyObject *outcome = NULL
-        cdef PySendResult result
-        if ticket is None:
-            raise StopIteration
-        result = ticket_send(<PyObject *> ticket, NULL, &outcome)
-        if result == PYGEN_NEXT:
-            Py_DECREF(ticket)
-            return ticket
-        self.ticket = None
-        if result == PYGEN_ERROR:
-            raise_current()
-        given = <object> outcome
-        Py_DECREF(given)
-        raise StopIteration(given)
-
-    def throw(self, kind, value=None, traceback=None):
-        """Raise, and end here; the ticket goes on."""
-        self.ticket = None
-        raise_given(kind, value, traceback)
-        raise_current()
-
-    def close(self):
-        """End here; the ticket goes on."""
-        self.ticket = None
-
-
-@cython.final
-@cython.internal
-cdef class Many(Ticket):
-    """The one ticket of many items; its result is the list of theirs."""
-
-    cdef list values
+    cdef Entry *entries
+    cdef Py_ssize_t count
     cdef Py_ssize_t remaining
     cdef Py_ssize_t first_failure      # -1: none so far
     cdef bint return_exceptions
 
-    cdef bint store(self, Py_ssize_t index, State state, object value):
-        """Keep one item's outcome, and answer whether that was the last."""
-        self.values[index] = value
-        if state == RAISED and not 0 <= self.first_failure < index:
-            self.first_failure = index
-        self.remaining -= 1
-        return self.remaining == 0
-
-    cdef State conclude(self):
-        """Make one outcome of all."""
-        values, self.values = self.values, None
-        if self.first_failure >= 0 and not self.return_exceptions:
-            self.value = values[self.first_failure]
-            return RAISED
-        self.value = values
-        return RETURNED
+    def __dealloc__(self):
+        PyMem_Free(self.entries)
 
 
 cdef PyObject *ticket_next(PyObject *self) noexcept:
@@ -280,13 +264,13 @@ cdef PySendResult ticket_send(PyObject *self, PyObject *sent, PyObject **value) 
         value[0] = <PyObject *> (<Ticket> self).value
         return PYGEN_RETURN
     value[0] = NULL
-    if state > IN_FLIGHT:
+    if state != PENDING:
         set_error(<Ticket> self)
         return PYGEN_ERROR
-    if (<Ticket> self)._asyncio_future_blocking:      # as it was given, and no task took it
+    if (<Ticket> self).blocking:          # as it was given, and no task took it
         PyErr_SetObject(RuntimeError, "await wasn't used with future")
         return PYGEN_ERROR
-    (<Ticket> self)._asyncio_future_blocking = True
+    (<Ticket> self).blocking = True
     Py_INCREF(<object> self)
     value[0] = self
     return PYGEN_NEXT
@@ -313,4 +297,4 @@ cdef object traceback_of(object error):
 
 
 set_await(Ticket, ticket_next, ticket_send)
-set_await(Many, ticket_next, ticket_send)
+set_await(ManyTicket, ticket_next, ticket_send)

@@ -7,60 +7,43 @@ cdef inline size_t context_bit(PyObject *context) noexcept:
 
 cdef int note_wait(Lane lane, Ticket ticket, PyObject *here) except -1:
     """Have it looked into soon, where it is a handler of this lane that waits, in this context."""
-    cdef Flight flight
-    if ticket.state > IN_FLIGHT or (lane.slot_free and not lane.in_line and not lane.some_wait()):
+    cdef InFlightBatch batch
+    if ticket.state != PENDING or (
+        lane.free_slots > 0 and not lane.in_line and not lane.waiting_entries.count
+    ):
         return 0                          # it need not wait long
-    for flight in lane.running:
-        if flight.context is <object> here:
+    for batch in lane.running:
+        if batch.context is <object> here:
             lane.look_at_waits()
             return 0
     return 0
 
 
-cdef tuple whereabouts(Lane lane, Ticket ticket):
-    """Give the batches that a ticket's items are in, and the groups of those that are queued."""
-    cdef list batches = [], groups = []
-    cdef Flight flight
-    if isinstance(ticket, Rider) and (<Rider> ticket).shared is not None:
-        ticket = (<Rider> ticket).shared
-    if not isinstance(ticket, Many):
-        if ticket.flight is None:
-            groups.append(group_at(lane, ticket.place))
+cdef tuple whereabouts(Ticket ticket):
+    """Give the batches that a ticket's items are in, and the keys of those that are queued."""
+    cdef dict batches = {}
+    cdef list queues = []
+    cdef Entry *entry
+    cdef InFlightBatch batch
+    cdef Py_ssize_t index
+    for index in range(count_of(ticket)):
+        entry = &entries_of(ticket)[index]
+        if entry.stage == OVER:
+            continue
+        batch = batch_of(entry)
+        if batch is not None:
+            batches[batch.batch] = None
         else:
-            batches.append(ticket.flight.batch)
-        return batches, groups
-    stand_in(lane, lane.queue, ticket, groups)
-    for flight in list(lane.flights):
-        if stand_in(lane, flight, ticket, None):
-            batches.append(flight.batch)
-    return batches, groups
+            if entry.stage == JOINED:
+                entry = (<Shared> entry.where).leader
+            queues.append(<KeyQueue> entry.where)
+    return list(batches), queues
 
 
-cdef bint stand_in(Lane lane, Slots source, Ticket ticket, list groups) except -1:
-    """Tell whether items of a ticket are there, and collect their groups."""
-    cdef size_t place
-    cdef bint found = False
-    for place in range(source.head, source.tail):
-        if has_item_of(source.at(place), <PyObject *> ticket):
-            found = True
-            if groups is not None:
-                groups.append(group_at(lane, place))
-    return found
-
-
-cdef bint has_item_of(Slot *slot, PyObject *ticket) noexcept:
-    cdef Slots riders
-    cdef size_t place
-    if slot.ticket == NULL or slot.index != SHARED:
-        return slot.ticket == ticket
-    riders = (<Shared> slot.ticket).riders
-    for place in range(riders.head, riders.tail):
-        if riders.at(place).ticket == ticket:
-            return True
-    return False
-
-
-cdef Group group_at(Lane lane, size_t place):
-    if lane.groups is None:
-        return None
-    return <Group> lane.queue.traits[place & lane.queue.mask].group
+cdef int forget_call(Lane lane, InFlightBatch batch) except -1:
+    batch.context = None
+    lane.running.remove(batch)
+    lane.contexts = 0
+    for batch in lane.running:
+        lane.contexts |= context_bit(<PyObject *> batch.context)
+    return 0

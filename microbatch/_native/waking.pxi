@@ -5,34 +5,30 @@ cdef class Waker:
     """Call the callbacks of the tickets that one lane has settled."""
 
     cdef Lane lane
-    cdef Slots settled
+    cdef list settled                 # those with callbacks
+    cdef Py_ssize_t called            # how many of these are done
     cdef object on_callback_error, done_future
     cdef bint scheduled
     cdef unsigned long thread         # that runs callbacks now; 0: none does
     cdef long process                 # the count of forks when it began to
 
-    cdef inline int add(self, Ticket ticket) except -1:
-        cdef Slot *slot = self.settled.append()
-        Py_INCREF(ticket)
-        slot.ticket, slot.item = <PyObject *> ticket, NULL
-        return 0
-
     cdef int soon(self) except -1:
         if not self.scheduled:
-            self.lane.schedule(self.run_scheduled, &self.scheduled)
+            schedule(self.lane, self.run_scheduled, &self.scheduled)
         return 0
 
     def run_scheduled(self):
         self.scheduled = False
         self.run()
-        self.lane.rest_if_idle()
+        if self.lane.unsettled == 0:
+            rest(self.lane)
 
     cdef int run(self) except -1:
         """Call what stands there now; what a callback adds is for the next time."""
-        cdef size_t left = self.settled.length()
+        cdef Py_ssize_t left = len(self.settled) - self.called
         self.thread, self.process = thread_ident(), forks
         try:
-            while left and self.settled.length():  # a callback may call the others itself
+            while left and self.called < len(self.settled):   # a callback may call the others
                 left -= 1
                 self.call_back(self.next())
         except BaseException:
@@ -40,8 +36,6 @@ cdef class Waker:
             raise
         finally:
             self.thread = 0
-        if self.settled.mask >= 4096 and not self.settled.length():
-            self.settled.resize(16)
         return 0
 
     cdef inline bint runs_here(self) noexcept:
@@ -49,20 +43,20 @@ cdef class Waker:
         return self.thread == thread_ident() and self.process == forks
 
     cdef inline Ticket next(self):
-        cdef Slot *slot = self.settled.at(self.settled.head)
-        cdef Ticket ticket = <Ticket> slot.ticket
-        Py_DECREF(ticket)
-        slot.ticket = NULL
-        self.settled.head += 1
+        cdef Ticket ticket = <Ticket> self.settled[self.called]
+        self.called += 1
+        if self.called == len(self.settled) or self.called == 1024:
+            del self.settled[:self.called]
+            self.called = 0
         return ticket
 
     cdef inline int call_back(self, Ticket ticket) except -1:
-        callback, context, more = ticket.callback, ticket.context, ticket.more
-        ticket.callback = ticket.context = ticket.more = None
-        if more is not None:
-            self.call_each(ticket, [(callback, context), *more])
-        elif callback is not None:
+        callback, context = ticket.callback, ticket.context
+        ticket.callback = ticket.context = None
+        if context is not None:
             self.call(callback, context, ticket)
+        elif callback is not None:
+            self.call_each(ticket, callback)
         return 0
 
     cdef int call_each(self, Ticket ticket, list callbacks) except -1:
@@ -72,8 +66,8 @@ cdef class Waker:
                 self.call(callback, context, ticket)
         finally:
             if callbacks:             # after an exit request: another time, before later ones
-                ticket.set_callbacks(callbacks + ticket.callbacks())
-                self.add(ticket)
+                set_callbacks(ticket, callbacks + callbacks_of(ticket))
+                self.settled.append(ticket)
         return 0
 
     cdef inline int call(self, object callback, object context, Ticket ticket) except -1:
@@ -104,7 +98,7 @@ cdef class Waker:
 
 cdef Waker new_waker(Lane lane, object on_callback_error, object done_future):
     cdef Waker waker = Waker.__new__(Waker)
-    waker.lane, waker.settled = lane, Slots.__new__(Slots)
+    waker.lane, waker.settled = lane, []
     waker.on_callback_error, waker.done_future = on_callback_error, done_future
     return waker
 

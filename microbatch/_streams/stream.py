@@ -6,7 +6,7 @@ from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from microbatch._core import Front, Router, Ticket
+from microbatch._core import Router, Submitter, Ticket
 from microbatch._loops.cancelling import cancel_threadsafe
 from microbatch._streams.channel import Channel
 
@@ -93,7 +93,7 @@ class Stream(AsyncIterator[C]):
 def open_stream(router: Router, name: str, item: Any, own: dict[str, Any]) -> Stream[Any]:
     """Submit an item with options of its own, and give the stream of its chunks."""
     channel = Channel(item, router.find_lane().loop)
-    front: Front[Channel, None] = Front(router)
-    ticket = front.submit(channel, **own)
+    submitter: Submitter[Channel, None] = Submitter(router)
+    ticket = submitter.submit(channel, **own)
     ticket.add_done_callback(channel.end, context=Context())
     return Stream(channel, ticket, name)

@@ -21,7 +21,7 @@ __all__ = ["BlockReader", "LineWriter", "bytes_left", "is_same_file", "open_outp
 
 BLOCK_BYTES = 64 * 1024
 
-Answer: TypeAlias = "asyncio.Future[bytes | OSError | None]"
+PendingRead: TypeAlias = "asyncio.Future[bytes | OSError | None]"
 
 
 class BlockReader:
@@ -35,8 +35,8 @@ class BlockReader:
     def __init__(self, stream: IO[bytes], block_bytes: int = BLOCK_BYTES) -> None:
         self.stopped = False
         self._read = functools.partial(unbuffered(stream).read, block_bytes)
-        self._answer: Answer | None = None  # what the thread is at work on
-        self._requests: SimpleQueue[Answer | None] = SimpleQueue()
+        self._pending: PendingRead | None = None  # what the thread is at work on
+        self._requests: SimpleQueue[PendingRead | None] = SimpleQueue()
         # A daemon: a read that nothing ever answers must not keep the process alive.
         self._thread = threading.Thread(target=self._serve, name="microbatch.reader", daemon=True)
 
@@ -51,19 +51,19 @@ class BlockReader:
         traceback: TracebackType | None,
     ) -> None:
         self._requests.put(None)
-        if self._answer is None:
+        if self._pending is None:
             self._thread.join()
 
     async def read(self) -> bytes | None:
         """Give the next block; b"" at the end, None once stopped. Raises OSError."""
         if self.stopped:
             return None
-        self._answer = asyncio.get_running_loop().create_future()
-        self._requests.put(self._answer)
-        block = await self._answer
+        self._pending = asyncio.get_running_loop().create_future()
+        self._requests.put(self._pending)
+        block = await self._pending
         if block is None:
             return None
-        self._answer = None
+        self._pending = None
         if isinstance(block, OSError):
             raise block
         return block
@@ -71,14 +71,14 @@ class BlockReader:
     def stop(self) -> None:
         """Read no more; a read that waits for bytes ends now, and what comes for it is lost."""
         self.stopped = True
-        if self._answer is not None:
-            settle(self._answer, None)
+        if self._pending is not None:
+            settle(self._pending, None)
 
     def _serve(self) -> None:
-        while (answer := self._requests.get()) is not None:
+        while (pending := self._requests.get()) is not None:
             block = self._read_or_error()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for it
-                answer.get_loop().call_soon_threadsafe(settle, answer, block)
+                pending.get_loop().call_soon_threadsafe(settle, pending, block)
 
     def _read_or_error(self) -> bytes | OSError:
         try:
@@ -112,10 +112,10 @@ class LineWriter:
             rest = rest[written:]
 
 
-def settle(answer: Answer, block: bytes | OSError | None) -> None:
-    """Give a read its answer, unless it was stopped."""
-    if not answer.done():
-        answer.set_result(block)
+def settle(pending: PendingRead, block: bytes | OSError | None) -> None:
+    """Give a read its block, unless it was stopped."""
+    if not pending.done():
+        pending.set_result(block)
 
 
 def unbuffered(stream: IO[bytes]) -> Any:

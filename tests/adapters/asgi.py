@@ -110,7 +110,7 @@ async def living(app: Any) -> AsyncIterator[dict[str, Any]]:
 
 
 class Gate:
-    """Be a handler that answers when it is let."""
+    """A handler that answers when it is let."""
 
     def __init__(self) -> None:
         self.let = asyncio.Event()

@@ -44,7 +44,7 @@ def of_all_kinds(observer: Any = None) -> Batcher[Any, Any]:
 
 
 async def busy(batcher: Batcher[Any, Any]) -> list[asyncio.Future[Any]]:
-    """Have all kinds of things happen to items, and leave some of them in the middle of it."""
+    """Let all kinds of things happen to items, and leave some of them in the middle of it."""
     tickets = [batcher.submit(item) for item in (1, 2, 3, "bad", "equal", "equal")]
     await asyncio.gather(*tickets, return_exceptions=True)
     batcher.submit("given up").cancel()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Exported:
-    """Be an SDK that keeps what it exports in memory, and the telemetry that uses it."""
+    """An SDK that keeps what it exports in memory, and the telemetry that uses it."""
 
     def __init__(self) -> None:
         self._spans = InMemorySpanExporter()

@@ -53,7 +53,7 @@ def app_raising(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 class RefusedTenant(CapacityError):
-    """Be a user's own."""
+    """An error of a user's own."""
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ PIPE = asyncio.subprocess.PIPE
 
 
 class Served:
-    """Be the service in a process of its own."""
+    """The service in a process of its own."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process

@@ -34,7 +34,7 @@ EVERY_SERVER = pytest.mark.parametrize("spec_version", ["2.0", "2.3", "2.4"])
 
 
 class Teller:
-    """Be a streaming handler that takes a step whenever it is let."""
+    """A streaming handler that takes a step whenever it is let."""
 
     def __init__(self, steps: int = 3) -> None:
         self.let = asyncio.Event()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # ----------------------------------------------------------------------- what can be awaited for it
 class FutureAndCoroutine(asyncio.Future[Any]):
-    """Be a future that counts as a coroutine, as a call of an async function may."""
+    """A future that counts as a coroutine, as a call of an async function may."""
 
     def send(self, value: Any) -> Any:
         raise AssertionError("a future is awaited, not driven")

@@ -18,7 +18,7 @@ from microbatch import (
     HandlerCancelledError,
     current_batch,
 )
-from microbatch._core import Flight
+from microbatch._core import InFlightBatch
 from microbatch.testing import VirtualClockEventLoop
 from tests.attempts.trying import Trouble, failing, now, outcomes, policy, retrying, turns
 
@@ -431,7 +431,7 @@ async def test_nothing_is_kept_of_a_batch_that_has_ended(options: Any) -> None:
         await asyncio.gather(*map(batcher.submit, "abc"), return_exceptions=True)
         await turns()
         gc.collect()
-        return sum(type(each) is Flight for each in gc.get_objects())
+        return sum(type(each) is InFlightBatch for each in gc.get_objects())
 
     before = await use()
     assert [await use() for _ in range(3)] == [before] * 3

@@ -47,7 +47,7 @@ def waiting(rows):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Be in a folder with some handlers and no more, and forget what is imported from it."""
+    """Work in a folder with some handlers and no more, and forget what is imported from it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "handlers.py").write_text(HANDLERS)

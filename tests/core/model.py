@@ -6,18 +6,63 @@ import dataclasses
 import math
 from typing import Any
 
-from microbatch.errors import BatcherClosedError, CapacityError
+from microbatch.errors import BatcherClosedError, CapacityError, OverweightError
 from tests.core.world import Cancelled, InvalidState
+
+
+@dataclasses.dataclass(frozen=True)
+class Thing:
+    """An item that says what it is asked, or raises LookupError when it is asked ``bad``."""
+
+    number: int
+    key: Any = "k"
+    weight: Any = 1.0
+    priority: Any = 0.0
+    same: Any = None
+    bad: str = ""
+
+    def asked(self, name: str) -> Any:
+        if self.bad == name:
+            raise LookupError(name)
+        return getattr(self, name)
+
+
+@dataclasses.dataclass(eq=False)
+class Caller:
+    """One of those who wait for an item."""
+
+    ticket: Ticket
+    index: int
+    value: Thing
+    weight: float = 1.0
+    uncounted: bool = False  # it was counted as late or dropped, and is not when it is settled
+    late: bool = False
+    settled: bool = False
 
 
 @dataclasses.dataclass(eq=False)
 class Item:
-    value: int
-    ticket: Ticket
-    index: int
-    late: bool = False
-    dropped: bool = False
-    settled: bool = False
+    """What is handled once, for one caller or for several; the first stands for all."""
+
+    callers: list[Caller]
+    since: float
+    key: Any = None
+    rank: float = 0.0
+    same: Any = None
+    shared: bool = False
+    admitted: bool = False
+
+    @property
+    def value(self) -> Thing:
+        return self.callers[0].value
+
+    @property
+    def weight(self) -> float:
+        return self.callers[0].weight
+
+    @property
+    def deadline(self) -> float:
+        return max(caller.ticket.deadline for caller in self.callers)
 
 
 @dataclasses.dataclass(eq=False)
@@ -25,76 +70,105 @@ class Ticket:
     number: int
     submitted: float
     deadline: float
-    own_deadline: bool
+    own_timeout: bool
     many: bool
-    return_exceptions: bool = False
-    items: list[Item] = dataclasses.field(default_factory=list)
+    return_exceptions: bool
+    callers: list[Caller] = dataclasses.field(default_factory=list)
     results: dict[int, Any] = dataclasses.field(default_factory=dict)
     state: str = "pending"
     value: Any = None
+    was_late: bool = False
     callbacks: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(eq=False)
-class Flight:
-    number: int | None
+class Batch:
     places: list[Item]  # all that it ever had
     here: list[Item]  # what is still in it
-    alive: int
-    departed: float
+    sinces: list[float]
+    weight: float
+    whole: Batch | None = None
+    key: Any = None
+    reason: str | None = None
+    departed: float = 0.0
+    failed: int = 0
+    under_way: bool = False  # taken by next_batch(), and not ended
 
 
 class Model:
     """Take the same calls as a World, by number where those take objects."""
 
-    def __init__(self, **options: Any) -> None:
-        self.now = 100.0
-        self.options = options
-        self.batch_size: int = options["max_batch_size"]
-        self.latency: float = options["max_latency"]
-        self.overflow: str = options["overflow"]
-        self.capacity = math.inf if options["capacity"] is None else options["capacity"]
-        self.timeout = math.inf if options["timeout"] is None else options["timeout"]
-        self.slot_free = True
-        self.closed = False
+    def __init__(
+        self, functions: set[str], rules: dict[str, Any], slots: int, **options: Any
+    ) -> None:
+        self.functions = functions
+        self.refuse_overweight, self.ageing = rules["refuse_overweight"], rules["ageing"]
+        self.joins_in_flight = rules["dedupe_in_flight"]
+        self.most_per_key = infinite(rules["max_batches_per_key"])
+        self.now, self.flushed, self.timeout = 100.0, -math.inf, math.inf
+        self.free_slots, self.closed = slots, False
         self.queue: list[Item] = []
-        self.flying: list[Flight] = []
-        self.flights: list[Flight] = []
+        self.batches: list[Batch] = []
         self.tickets: list[Ticket] = []
         self.to_wake: list[Ticket] = []
-        self.soon: list[str] = []
-        self.armed = math.inf
-        self.held = False
+        self.waking = False  # soon
         self.log: list[tuple[Any, ...]] = []
-        self.counters = dict.fromkeys(
-            ("submitted", "completed", "failed", "cancelled", "late", "dropped", "rejected"), 0
-        )
+        names = "submitted completed failed cancelled late dropped rejected deduplicated"
+        self.counters = dict.fromkeys(names.split(), 0)
+        self.configure(**options)
+
+    def configure(self, **options: Any) -> None:
+        self.draining: bool = options["draining"]
+        self.batch_size: int = options["max_batch_size"]
+        self.latency: float = 0.0 if self.draining else options["max_latency"]
+        self.overflow: str = options["overflow"]
+        self.capacity = infinite(options["capacity"])
+        self.batch_weight = infinite(options["max_batch_weight"])
+        timeout = infinite(options["timeout"])
+        if timeout != self.timeout:
+            for ticket in self.pending():
+                if not ticket.own_timeout and not ticket.was_late:
+                    ticket.deadline = ticket.submitted + timeout
+        self.timeout = timeout
+        self.admit()
 
     # ------------------------------------------------------------------------------- what is seen
-    @property
-    def unsettled(self) -> int:
-        return sum(not item.settled for ticket in self.tickets for item in ticket.items)
+    def pending(self) -> list[Ticket]:
+        return [ticket for ticket in self.tickets if ticket.state == "pending"]
+
+    def flying(self) -> list[Batch]:
+        return [batch for batch in self.batches if batch.here]
 
     @property
-    def waiting(self) -> int:
-        in_flight = self.unsettled - len(self.queue)
-        room = max(self.capacity - in_flight, 0)
-        return int(max(len(self.queue) - room, 0))
+    def unsettled(self) -> int:
+        return sum(not caller.settled for ticket in self.pending() for caller in ticket.callers)
+
+    @property
+    def items(self) -> int:
+        """How many unsettled items there are, shared ones counted once."""
+        return len(self.queue) + sum(len(batch.here) for batch in self.batches)
+
+    @property
+    def joined(self) -> int:
+        return self.unsettled - self.items
 
     @property
     def queued(self) -> int:
-        return len(self.queue) - self.waiting
+        return sum(item.admitted for item in self.queue)
 
     @property
-    def oldest(self) -> float:
-        return self.queue[0].ticket.submitted if self.queue else math.inf
+    def waiting(self) -> int:
+        return len(self.queue) - self.queued
+
+    @property
+    def crowded(self) -> bool:
+        """Whether nothing more could be admitted."""
+        return (self.items if self.overflow == "wait" else self.unsettled) >= self.capacity
 
     @property
     def next_deadline(self) -> float:
-        """When the next item is late that was not taken as late yet."""
-        pending = [t for t in self.tickets if t.state == "pending"]
-        deadlines = [t.deadline for t in pending for i in t.items if not i.settled and not i.late]
-        return min(deadlines, default=math.inf)
+        """When the next ticket is late that was not late yet."""
+        return min((t.deadline for t in self.pending() if not t.was_late), default=math.inf)
 
     @property
     def overdue(self) -> bool:
@@ -110,206 +184,318 @@ class Model:
     # --------------------------------------------------------------------------------- submitting
     def submit(
         self,
-        values: list[int],
-        timeout: Any,
+        values: list[Thing],
         *,
         how: str = "submit",
+        timeout: Any = ...,
         return_exceptions: bool = False,
-    ) -> Ticket:
-        if how == "_submit_waiting":
-            self.refuse_when_closed(1)
-        elif how == "submit_nowait" and self.overflow == "wait" and not self.closed:
-            if self.unsettled >= self.capacity:
-                self.refuse(1)
-        else:
-            self.make_way(len(values))
-        own = timeout is not ...
-        seconds = self.timeout if timeout is ... else math.inf if timeout is None else timeout
+        **own: Any,
+    ) -> None:
+        if self.closed:
+            self.refuse(len(values), BatcherClosedError())
+        if how == "submit_nowait" and self.overflow == "wait" and self.crowded:
+            self.refuse(1, CapacityError())
+        if "weight" in own and self.batch_weight == math.inf:
+            raise ValueError
+        asked = [self.ask(value, own) for value in values]  # weights and items
+        if how != "_submit_waiting":
+            self.make_room(len(values))
+        seconds = self.timeout if timeout is ... else infinite(timeout)
         ticket = Ticket(
             len(self.tickets),
             self.now,
             self.now + seconds,
-            own,
+            timeout is not ...,
             how == "submit_many",
             return_exceptions,
         )
+        self.tickets.append(ticket)
         if not values:
             ticket.state, ticket.value = "returned", []
-            self.tickets.append(ticket)
-            return ticket
-        if not self.unsettled:
-            self.held = True
-            self.log.append(("hold",))
-        self.tickets.append(ticket)
-        ticket.items = [Item(value, ticket, index) for index, value in enumerate(values)]
-        self.queue += ticket.items
+        for index, (value, (weight, item)) in enumerate(zip(values, asked, strict=True)):
+            ticket.callers.append(Caller(ticket, index, value, weight))
+            self.stand(ticket.callers[-1], item)
         self.counters["submitted"] += len(values)
-        self.look_at_queue(ticket)
-        return ticket
+        self.admit()
 
-    def refuse_when_closed(self, count: int) -> None:
-        if self.closed:
-            self.counters["rejected"] += count
-            raise BatcherClosedError
+    def ask(self, value: Thing, own: dict[str, Any]) -> tuple[float, Item]:
+        def answer(name: str, usual: Any) -> Any:
+            if name in own:
+                return own[name]
+            return value.asked(name) if name in self.functions else usual
 
-    def refuse(self, count: int) -> None:
+        weight = answer("weight", 1.0)
+        if not 0 <= weight < math.inf:
+            raise ValueError
+        if self.refuse_overweight and weight > self.batch_weight:
+            self.refuse(1, OverweightError())
+        priority = answer("priority", 0.0)
+        if not math.isfinite(priority):
+            raise ValueError
+        item = Item([], self.now, answer("key", None), self.now + priority * self.ageing)
+        hash(item.key)
+        item.shared, item.same = "same" in self.functions, answer("same", None)
+        hash(item.same)
+        return weight, item
+
+    def stand(self, caller: Caller, item: Item) -> None:
+        """Stand in line, or with an equal item."""
+        if item.shared:
+            others = [*self.queue]
+            if self.joins_in_flight:
+                others += [other for batch in self.batches for other in batch.here]
+            for other in others:
+                if other.shared and (other.key, other.same) == (item.key, item.same):
+                    other.callers.append(caller)
+                    self.counters["deduplicated"] += 1
+                    return
+        item.callers.append(caller)
+        self.queue.append(item)
+
+    def refuse(self, count: int, error: Exception) -> None:
         self.counters["rejected"] += count
-        raise CapacityError
+        raise error
 
-    def make_way(self, count: int) -> None:
-        self.refuse_when_closed(count)
-        too_many = self.unsettled + count - self.capacity
-        if self.overflow == "wait" or too_many <= 0 or not count:
+    def make_room(self, count: int) -> None:
+        too_many = min(self.unsettled + count - self.capacity, count)
+        if self.overflow == "wait" or too_many <= 0:
             return
-        too_many = min(too_many, count)
-        if self.overflow == "reject" or too_many > len(self.queue):
-            self.refuse(count)
-        some_waited = self.waiting > 0
-        for item in self.queue[: int(too_many)]:
-            self.queue.remove(item)
-            self.counters["dropped"] += 1
-            item.dropped = True
-            self.settle(item, CapacityError())
-        self.let_in(some_waited)
-        self.wake_soon()
+        could_go = sum(len(item.callers) for item in self.queue)
+        if self.overflow == "reject" or too_many > could_go:
+            self.refuse(count, CapacityError())
+        while too_many > 0:
+            item = self.queue.pop(0)
+            too_many -= len(item.callers)
+            self.counters["dropped"] += len(item.callers)
+            for caller in item.callers:
+                caller.uncounted = True
+            self.settle_item(item, CapacityError())
+        self.admit()
+        self.waking = True
 
-    def look_at_queue(self, ticket: Ticket) -> None:
-        if not self.slot_free or not self.queued:
-            self.arm(ticket.deadline)
-            return
-        full = self.queued >= self.batch_size or self.unsettled >= self.capacity
-        if self.latency:
-            self.arm(min(ticket.deadline, ticket.submitted + self.latency))
-        else:
-            if not full:
-                self.call_soon("due")
-            self.arm(ticket.deadline)
-        if full:
-            self.log.append(("due",))
+    def admit(self) -> None:
+        """Let in the first of those that wait; what is admitted stays so."""
+        for item in self.queue:
+            if self.items - self.waiting < self.capacity:
+                item.admitted = True
 
     # ------------------------------------------------------------------------------------- taking
-    def take(self, limit: int) -> Flight:
-        taken = self.queue[: min(limit, self.queued)]
-        self.queue = self.queue[len(taken) :]
-        return self.fly(taken, departed=self.now)
+    def of(self, key: Any) -> list[Item]:
+        """Give the queued items of a key in the order in which they are taken."""
+        mine = [item for item in self.queue if item.admitted and item.key == key]
+        return sorted(mine, key=lambda item: item.rank)
 
-    def fly(self, items: list[Item], departed: float = 0.0) -> Flight:
-        flight = Flight(len(self.flights), list(items), list(items), len(items), departed)
-        self.flights.append(flight)
-        self.flying.append(flight)
-        return flight
+    def since(self, key: Any) -> float:
+        return min(item.since for item in self.of(key))
 
-    def give_up(self, item: Item) -> Flight | None:
-        """Take an item out of wherever it is, and tell which flight that was."""
-        if item in self.queue:
-            self.queue.remove(item)
-            return None
-        (flight,) = (flight for flight in self.flying if item in flight.here)
-        flight.here.remove(item)
-        flight.alive -= 1
-        return flight
+    def weight(self, key: Any) -> float:
+        return sum(item.weight for item in self.of(key))
 
-    def tell_abandoned(self, hit: list[Flight]) -> None:
-        for flight in hit:
-            if flight.alive == 0:
-                self.flying = [each for each in self.flying if each is not flight]
-                self.log.append(("abandoned", flight.number))
+    def under_way(self, key: Any) -> int:
+        return sum(batch.under_way and batch.key == key for batch in self.batches)
 
-    def take_late(self) -> tuple[Flight, Flight, list[Flight]]:
-        def is_late(item: Item) -> bool:
-            return item.ticket.deadline <= self.now and not item.late
+    def free_keys(self) -> list[Any]:
+        """Give the keys of which a batch could be taken, the oldest first."""
+        keys = dict.fromkeys(item.key for item in self.queue if item.admitted)
+        return [key for key in keys if self.under_way(key) < self.most_per_key]
 
-        everywhere = [*self.queue, *(item for flight in self.flying for item in flight.here)]
-        late = [item for item in everywhere if is_late(item)]
-        common = [item for item in late if not item.ticket.own_deadline]
-        own = [item for item in late if item.ticket.own_deadline]
-        own.sort(key=lambda item: (item.ticket.deadline, item.ticket.number, item.index))
+    def is_full(self, key: Any) -> bool:
+        return len(self.of(key)) >= self.batch_size
+
+    def is_heavy(self, key: Any) -> bool:
+        return self.weight(key) >= self.batch_weight
+
+    def is_flushed(self, key: Any) -> bool:
+        return self.draining or self.since(key) <= self.flushed
+
+    def is_ready(self, key: Any) -> bool:
+        if self.is_full(key) or self.is_heavy(key) or self.closed or self.is_flushed(key):
+            return True
+        return self.since(key) + self.latency <= self.now
+
+    def next_key(self) -> list[Any]:
+        """Give the key of which a batch should go now, or none, in a list."""
+        free = self.free_keys()
+        first = [self.of(key)[0] for key in free if self.is_ready(key)]
+        in_line = [item for item in self.queue if item in first]
+        if in_line:
+            return [min(in_line, key=lambda item: item.rank).key]
+        return free[:1] if self.crowded else []
+
+    @property
+    def next_company(self) -> float:
+        """When the first of the keys that wait for company has waited long enough."""
+        return min((self.since(key) + self.latency for key in self.free_keys()), default=math.inf)
+
+    def reason(self, key: Any) -> str:
+        if self.is_full(key):
+            return "size"
+        if self.is_heavy(key):
+            return "weight"
+        if self.crowded:
+            return "capacity"
+        if self.closed:
+            return "close"
+        if self.is_flushed(key):
+            return "flush"
+        return "latency" if self.latency else "natural"
+
+    def next_batch(self) -> Batch | None:
+        for key in self.next_key() if self.free_slots else ():
+            self.free_slots -= 1
+            taken: list[Item] = []
+            for item in self.of(key)[: self.batch_size]:
+                if taken and sum(each.weight for each in taken) + item.weight > self.batch_weight:
+                    break
+                taken.append(item)
+            batch = self.new_batch(taken, key=key, reason=self.reason(key), departed=self.now)
+            batch.under_way = True
+            self.queue = [item for item in self.queue if item not in taken]
+            return batch
+        return None
+
+    def new_batch(self, items: list[Item], **known: Any) -> Batch:
+        weight = sum(item.weight for item in items)
+        batch = Batch([*items], [*items], [item.since for item in items], weight, **known)
+        self.batches.append(batch)
+        return batch
+
+    def part(self, batch: Batch, start: int, stop: int) -> None:
+        items = [item for item in batch.places[start:stop] if item in batch.here]
+        batch.here = [item for item in batch.here if item not in items]
+        whole = batch.whole or batch
+        self.new_batch(
+            items, whole=whole, key=batch.key, reason=batch.reason, departed=batch.departed
+        )
+
+    # ------------------------------------------------------------------------------------ leaving
+    def give_up(self, caller: Caller) -> Batch | None:
+        """Take a caller out of wherever it is, the item with the last; tell which batch it was."""
+        for batch in (None, *self.batches):
+            items = self.queue if batch is None else batch.here
+            for item in items:
+                if caller in item.callers:
+                    item.callers.remove(caller)
+                    if not item.callers:
+                        items.remove(item)
+                    self.uncount_late(caller)
+                    return batch
+        raise AssertionError
+
+    def uncount_late(self, caller: Caller) -> None:
+        self.counters["late"] -= caller.late
+        caller.late = caller.uncounted = False
+
+    def move(self, ticket: Ticket) -> tuple[list[Item], list[Item], list[Batch]]:
+        """Take what is left of a ticket out of the queue and out of batches; tell which."""
         queued: list[Item] = []
         in_flight: list[Item] = []
-        hit: list[Flight] = []
-        for item in [*common, *own]:
-            flight = self.give_up(item)
-            (queued if flight is None else in_flight).append(item)
-            if flight is not None and flight not in hit:
-                hit.append(flight)
-            item.late = True
-        self.counters["late"] += len(late)
-        self.tell_abandoned(hit)
-        return self.fly(queued), self.fly(in_flight), hit
+        hit: dict[Batch, None] = {}
+        for caller in ticket.callers:
+            if caller.settled:
+                continue
+            batch = self.give_up(caller)
+            alone = Item([caller], ticket.submitted)
+            (queued if batch is None else in_flight).append(alone)
+            if batch is not None:
+                hit[batch] = None
+        return queued, in_flight, [*hit]
 
-    def take_all(self) -> Flight:
-        every = [*self.queue, *(item for flight in self.flying for item in flight.here)]
-        for item in every:
-            self.uncount_late(item)
-            self.give_up(item)
-        for flight in self.flying:
-            flight.alive = 0
-        self.flying = []
-        return self.fly(every)
+    def tell_abandoned(self, hit: list[Batch]) -> None:
+        for batch in dict.fromkeys(hit):
+            if not batch.here:
+                self.log.append(("abandoned", self.batches.index(batch)))
 
-    def uncount_late(self, item: Item) -> None:
-        if item.late:
-            self.counters["late"] -= 1
-            item.late = False
-
-    # ----------------------------------------------------------------------------------- settling
-    def let_in(self, some_waited: bool) -> None:
-        """Have those looked at that waited for admission."""
-        if some_waited and self.slot_free:
-            self.call_soon("due")
-
-    def resolve(self, flight: Flight, results: list[Any]) -> None:
-        some_waited = self.waiting > 0
-        for item, result in zip(flight.places, results, strict=True):
-            if item in flight.here:
-                self.settle(item, result)
-        self.land(flight)
-        self.let_in(some_waited)
-
-    def fail(self, flight: Flight, error: BaseException) -> None:
-        some_waited = self.waiting > 0
-        for item in flight.here:
-            self.settle(item, error)
-        self.land(flight)
-        self.let_in(some_waited)
-
-    def settle_at(self, flight: Flight, place: int, result: Any) -> bool:
-        item = flight.places[place]
-        if item not in flight.here:
+    def cancel(self, ticket: Ticket, message: Any) -> bool:
+        if ticket.state != "pending":
             return False
-        some_waited = self.waiting > 0
-        flight.here.remove(item)
-        flight.alive -= 1
-        self.settle(item, result)
-        if not flight.alive:
-            self.land(flight)
-        self.let_in(some_waited)
+        queued, in_flight, hit = self.move(ticket)
+        self.counters["cancelled"] += len(queued) + len(in_flight)
+        for caller in ticket.callers:
+            caller.settled = True
+        self.finish(ticket, "cancelled", message)
+        self.waking = True
+        self.admit()
+        self.tell_abandoned(hit)
         return True
 
-    def part(self, flight: Flight, start: int, stop: int) -> Flight:
-        items = [item for item in flight.places[start:stop] if item in flight.here]
-        flight.here = [item for item in flight.here if item not in items]
-        flight.alive -= len(items)
-        part = self.fly(items, departed=flight.departed)
-        if items and not flight.alive:
-            self.land(flight)
-        return part
+    def take_late(self) -> tuple[Batch, Batch, list[Batch]]:
+        late = [t for t in self.pending() if t.deadline <= self.now and not t.was_late]
+        late.sort(key=lambda ticket: (ticket.own_timeout, ticket.own_timeout and ticket.deadline))
+        queued: list[Item] = []
+        in_flight: list[Item] = []
+        every_hit: dict[Batch, None] = {}
+        for ticket in late:
+            ticket.was_late = True
+            waited, flew, hit = self.move(ticket)
+            queued += waited
+            in_flight += flew
+            every_hit |= dict.fromkeys(hit)
+        for item in [*queued, *in_flight]:
+            item.callers[0].late = item.callers[0].uncounted = True
+            self.counters["late"] += 1
+        batches = self.new_batch(queued), self.new_batch(in_flight)
+        self.admit()
+        self.tell_abandoned([*every_hit])
+        return *batches, [*every_hit]
 
-    def land(self, flight: Flight) -> None:
-        flight.here, flight.alive = [], 0
-        self.flying = [each for each in self.flying if each is not flight]
+    def take_ticket(self, ticket: Ticket) -> list[Batch]:
+        queued, in_flight, hit = self.move(ticket)
+        both = [*queued, *in_flight]
+        both.sort(key=lambda item: item.callers[0].index)
+        self.new_batch(both)
+        self.admit()
+        self.tell_abandoned(hit)
+        return hit
 
-    def settle(self, item: Item, result: Any) -> None:
-        item.settled = True
+    def take_all(self) -> Batch:
+        every = [*self.queue, *(item for batch in self.batches for item in batch.here)]
+        for item in every:
+            for caller in item.callers:
+                self.uncount_late(caller)
+        for batch in self.batches:
+            batch.here = []
+        self.queue = []
+        return self.new_batch(every)
+
+    # ----------------------------------------------------------------------------------- settling
+    def resolve(self, batch: Batch, results: list[Any]) -> None:
+        for item, result in zip(batch.places, results, strict=True):
+            if item in batch.here:
+                self.settle_in(batch, item, result)
+        self.admit()
+
+    def fail(self, batch: Batch, error: BaseException) -> None:
+        self.resolve(batch, [error] * len(batch.places))
+
+    def settle_at(self, batch: Batch, place: int, result: Any) -> bool:
+        item = batch.places[place]
+        if item not in batch.here:
+            return False
+        self.settle_in(batch, item, result)
+        self.admit()
+        return True
+
+    def settle_in(self, batch: Batch, item: Item, result: Any) -> None:
+        batch.here.remove(item)
+        (batch.whole or batch).failed += isinstance(result, BaseException)
+        self.settle_item(item, result)
+
+    def settle_item(self, item: Item, result: Any) -> None:
+        for caller in item.callers:
+            self.settle(caller, result)
+
+    def settle(self, caller: Caller, result: Any) -> None:
+        caller.settled = True
         failed = isinstance(result, BaseException)
-        if not item.late and not item.dropped:
+        if not caller.uncounted:
             self.counters["failed" if failed else "completed"] += 1
-        ticket = item.ticket
-        ticket.results[item.index] = result
-        if len(ticket.results) < len(ticket.items):
+        ticket = caller.ticket
+        ticket.results[caller.index] = result
+        if len(ticket.results) < len(ticket.callers):
             return
-        in_order = [ticket.results[index] for index in range(len(ticket.items))]
-        failures = [result for result in in_order if isinstance(result, BaseException)]
+        in_order = [ticket.results[index] for index in range(len(ticket.callers))]
+        failures = [each for each in in_order if isinstance(each, BaseException)]
         if not ticket.many:
             self.finish(ticket, "raised" if failed else "returned", result)
         elif failures and not ticket.return_exceptions:
@@ -322,38 +508,20 @@ class Model:
         if ticket.callbacks:
             self.to_wake.append(ticket)
 
-    def cancel(self, ticket: Ticket, message: Any) -> bool:
-        if ticket.state != "pending":
-            return False
-        some_waited = self.waiting > 0
-        hit = []
-        for item in ticket.items:
-            if not item.settled:
-                self.uncount_late(item)
-                flight = self.give_up(item)
-                item.settled = True
-                self.counters["cancelled"] += 1
-                if flight is not None and flight not in hit:
-                    hit.append(flight)
-        self.finish(ticket, "cancelled", message)
-        self.wake_soon()
-        self.let_in(some_waited)
-        self.tell_abandoned(hit)
-        return True
-
     # -------------------------------------------------------------------------------------- waking
-    def call_soon(self, what: str) -> None:
-        if what not in self.soon:
-            self.soon.append(what)
-
     def wake_soon(self) -> None:
-        self.call_soon("woken")
+        self.waking = True
+
+    def run_soon(self) -> None:
+        if self.waking:
+            self.waking = False
+            self.wake()
 
     def add_callback(self, ticket: Ticket, name: str) -> None:
         ticket.callbacks.append(name)
         if ticket.state != "pending" and len(ticket.callbacks) == 1:
             self.to_wake.append(ticket)
-            self.wake_soon()
+            self.waking = True
 
     def remove_callback(self, ticket: Ticket, name: str) -> int:
         count = ticket.callbacks.count(name)
@@ -374,52 +542,22 @@ class Model:
                     if names:
                         ticket.callbacks = names + ticket.callbacks
                         self.to_wake.append(ticket)
-                    self.wake_soon()
+                    self.waking = True
                     raise
 
     def call_back(self, ticket: Ticket, name: str) -> None:
         self.log.append(("called", name, ticket.number))
-        if name.startswith("raise"):
+        if name == "raise":
             self.log.append(("reported", "ValueError", name, ticket.number))
-        elif name.startswith("exit"):
+        elif name == "exit":
             raise KeyboardInterrupt
-        elif name.startswith("add"):
+        elif name == "add":
             self.add_callback(ticket, "plain")
-        elif name.startswith("wake"):
+        elif name == "wake":
             self.wake()
-        elif name.startswith("cancel"):
+        elif name == "cancel":
             self.cancel(self.tickets[0], None)
 
-    # --------------------------------------------------------------------------------------- time
-    def run_soon(self) -> None:
-        for _ in range(len(self.soon)):  # what one of them adds is for the next turn
-            if self.soon.pop(0) == "due":
-                self.log.append(("due",))
-                continue
-            self.wake()
-            if not self.unsettled:
-                self.rest()
 
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
-        if self.armed <= self.now:
-            self.armed = math.inf
-            self.log.append(("due",))
-
-    def arm(self, when: float) -> None:
-        if when < self.armed:
-            self.armed = when
-            self.log.append(("armed", when))
-
-    def rearm(self) -> None:
-        if not self.unsettled:
-            self.rest()
-            return
-        self.arm(self.next_deadline)
-        if self.slot_free and self.queued:
-            self.arm(self.oldest + self.latency)
-
-    def rest(self) -> None:
-        self.armed = math.inf
-        self.held = False
-        self.log.append(("idle",))
+def infinite(bound: float | None) -> float:
+    return math.inf if bound is None else bound

@@ -26,7 +26,7 @@ def test_callbacks_are_called_in_order_and_by_the_loop(world: World) -> None:
 
 def test_a_callback_is_given_the_ticket(world: World) -> None:
     got: list[Any] = []
-    tickets = [*world.submit("a"), world.front.submit_many([*"bc"])]
+    tickets = [*world.submit("a"), world.submitter.submit_many([*"bc"])]
     for ticket in tickets:
         ticket.add_done_callback(got.append)
     world.handle()

@@ -1,4 +1,4 @@
-"""A lane captures the contexts of submissions where it is told to, and a flight gives them."""
+"""A lane captures the contexts of submissions where it is told to, and a batch gives them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def submit_as(world: World, name: str, *items: str) -> None:
     context = contextvars.copy_context()
     context.run(CALLER.set, name)
     for item in items:
-        context.run(world.front.submit, item)
+        context.run(world.submitter.submit, item)
 
 
 def test_no_context_is_captured_unless_asked_for(world: World) -> None:
@@ -31,22 +31,22 @@ def test_each_item_has_the_context_of_its_submission(make_world: Callable[..., W
     world = make_world(capture=True)
     submit_as(world, "ann", "a")
     submit_as(world, "bob", "b", "c")
-    flight = world.take()
-    assert [context[CALLER] for context in flight.contexts] == ["ann", "bob", "bob"]
+    batch = world.take()
+    assert [context[CALLER] for context in batch.contexts] == ["ann", "bob", "bob"]
 
 
 def test_it_is_a_copy_which_later_changes_do_not_reach(make_world: Callable[..., World]) -> None:
     world = make_world(capture=True)
     context = contextvars.copy_context()
     context.run(CALLER.set, "before")
-    context.run(world.front.submit, "a")
+    context.run(world.submitter.submit, "a")
     context.run(CALLER.set, "after")
     assert [each[CALLER] for each in world.take().contexts] == ["before"]
 
 
 def test_the_items_of_one_submission_share_one_context(make_world: Callable[..., World]) -> None:
     world = make_world(capture=True)
-    world.front.submit_many(["a", "b"])
+    world.submitter.submit_many(["a", "b"])
     first, second = world.take().contexts
     assert first is second is not None
 
@@ -54,12 +54,12 @@ def test_the_items_of_one_submission_share_one_context(make_world: Callable[...,
 def test_what_is_settled_or_given_up_has_none(make_world: Callable[..., World]) -> None:
     world = make_world(capture=True)
     tickets = world.submit("a", "b", "c")
-    flight = world.take()
-    flight.settle(0, "fine", KeyError)
+    batch = world.take()
+    batch.settle(0, "fine", KeyError)
     tickets[1].cancel()
-    assert [context is None for context in flight.contexts] == [True, True, False]
-    flight.fail(lambda _: ValueError())
-    assert flight.contexts == [None] * 3
+    assert [context is None for context in batch.contexts] == [True, True, False]
+    batch.fail(lambda _: ValueError())
+    assert batch.contexts == [None] * 3
 
 
 def test_a_context_is_let_go_with_its_ticket(make_world: Callable[..., World]) -> None:
@@ -70,7 +70,7 @@ def test_a_context_is_let_go_with_its_ticket(make_world: Callable[..., World]) -
     world = make_world(capture=True)
     context = contextvars.copy_context()
     context.run(variable.set, value := Value())
-    ticket = context.run(world.front.submit, "a")
+    ticket = context.run(world.submitter.submit, "a")
     world.handle()
     known = weakref.ref(value)
     del context, ticket, value

@@ -98,7 +98,7 @@ def test_taking_a_batch_measures_the_wait_of_each_item(world: World) -> None:
 
 
 def test_the_items_of_one_submission_are_measured_one_by_one(world: World) -> None:
-    world.front.submit_many(["a", "b", "c"])
+    world.submitter.submit_many(["a", "b", "c"])
     world.advance(4.0)
     world.take(2)
     world.take(2)
@@ -117,27 +117,27 @@ def test_what_was_given_up_or_never_taken_is_not_measured(world: World) -> None:
 
 def test_the_end_of_a_handler_call_is_measured_once_told(world: World) -> None:
     world.submit("a")
-    flight = world.take()
-    assert flight.ended == 0.0
+    batch = world.take()
+    assert batch.ended == 0.0
     world.advance(0.5)
-    flight.end()
-    assert flight.ended == world.now
+    batch.end()
+    assert batch.ended == world.now
     assert world.lane.measures.handler_time.buckets == [(0.5, 1)]
 
 
-# ------------------------------------------------------------------------------ what a flight knows
+# ------------------------------------------------------------------------------ what a batch knows
 def test_a_flight_counts_the_items_that_got_an_exception(world: World) -> None:
     world.submit("a", "b", "c", "d", "e")
-    flight = world.take()
-    flight.settle(0, KeyError("a"), own_copy)
-    flight.settle(1, "fine", own_copy)
-    assert not flight.settle(0, "again", own_copy)
-    part = flight.part(2, 4)
+    batch = world.take(5)
+    batch.settle(0, KeyError("a"), own_copy)
+    batch.settle(1, "fine", own_copy)
+    assert not batch.settle(0, "again", own_copy)
+    part = batch.part(2, 4)
     part.part(0, 1).fail(lambda _: ValueError())
     part.resolve((None, KeyError("d")), own_copy)
-    assert flight.failed == 3
-    flight.fail(lambda _: ValueError())
-    assert (flight.failed, part.failed) == (4, 0)
+    assert batch.failed == 3
+    batch.fail(lambda _: ValueError())
+    assert (batch.failed, part.failed) == (4, 0)
     assert world.counters() == {"submitted": 5, "completed": 1, "failed": 4}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextvars
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,128 +17,102 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from microbatch import _core
-from tests.core.model import Model
-from tests.core.world import CALLER, World, outcome
+from tests.core.model import Batch, Model, Thing
+from tests.core.peer import Peer, attempt, comparable, copied, user_function
+from tests.core.world import outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 STEPS = 50
-EXAMPLES = 400
-LEAST_STEPS = 10_000
+EXAMPLES = 500
+LEAST_STEPS = 20_000
 
+FUNCTIONS = {"key": "key", "weight": "weigh", "priority": "priority", "same": "dedupe"}
 CALLBACKS = ["plain", "other", "raise", "exit", "add", "wake", "cancel"]
 
-any_ticket = st.integers(0, 1000)
+any_number = st.integers(0, 1000)
+keys = st.sampled_from(["k", "k", "k", "l", 1, 1.0, None])
+weights = st.sampled_from([0.0, 0.5, 1, 1.0, 2.0, 5.0])
+priorities = st.sampled_from([0.0, 0, -2, 1.0, 3.0])
 timeouts = st.sampled_from([..., ..., ..., None, 0.5, 1.0, 1, 2.5, 1000.0, math.inf])
-
-
-class Peer(World):
-    """Know everything by its number, so that it can be compared with a Model."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(_core, hold=self.hold, **options)
-        self.tickets: list[Any] = []
-        self.flights: list[Any] = []
-        self.callbacks: dict[tuple[int, str], Callable[[Any], None]] = {}
-
-    def hold(self) -> object:
-        self.log.append(("hold",))
-        return object()
-
-    def _call_at(self, when: float, callback: Callable[[], object]) -> Any:
-        self.log.append(("armed", when))
-        self.handles = [handle for handle in self.handles if not handle.cancelled]
-        return super()._call_at(when, callback)
-
-    def numbered_log(self) -> list[tuple[Any, ...]]:
-        """Give the log since the last time, with numbers for the objects."""
-        log, self.log[:] = self.log[:], []
-        return [self.numbered(entry) for entry in log]
-
-    def numbered(self, entry: tuple[Any, ...]) -> tuple[Any, ...]:
-        if entry[0] == "abandoned":
-            return ("abandoned", self.flights.index(entry[1]))
-        if entry[0] == "reported":
-            _, error, callback, ticket = entry
-            name = next(name for (_, name), known in self.callbacks.items() if known is callback)
-            return ("reported", type(error).__name__, name, self.tickets.index(ticket))
-        return entry
-
-    # ------------------------------------------------------------------------------------ actions
-    def submit_as(self, how: str, values: list[int], **options: Any) -> Any:
-        argument = values if how == "submit_many" else values[0]
-        ticket = getattr(self.front, how)(argument, **options)
-        self.tickets.append(ticket)
-        return ticket
-
-    def keep(self, *flights: Any) -> Any:
-        self.flights += flights
-        return flights[0]
-
-    def callback(self, number: int, name: str) -> Callable[[Any], None]:
-        """Give the one callback of that name for a ticket."""
-        ticket = self.tickets[number]
-
-        def call(given: Any) -> None:
-            assert given is ticket
-            assert CALLER.get() == f"{number} {name}"
-            self.log.append(("called", name, number))
-            self.act(number, name)
-
-        return self.callbacks.setdefault((number, name), call)
-
-    def act(self, number: int, name: str) -> None:
-        if name == "raise":
-            raise ValueError
-        if name == "exit":
-            raise KeyboardInterrupt
-        if name == "add":
-            self.add_callback(number, "plain")
-        elif name == "wake":
-            self.lane.wake()
-        elif name == "cancel":
-            self.tickets[0].cancel()
-
-    def add_callback(self, number: int, name: str) -> None:
-        context = contextvars.Context()
-        context.run(CALLER.set, f"{number} {name}")
-        self.tickets[number].add_done_callback(self.callback(number, name), context=context)
-
-    def remove_callback(self, number: int, name: str) -> Any:
-        return self.tickets[number].remove_done_callback(self.callback(number, name))
-
-
-def attempt(action: Callable[[], Any]) -> tuple[str, Any]:
-    """Say what came of a call, so that it can be compared."""
-    try:
-        return ("returned", action())
-    except (Exception, KeyboardInterrupt) as error:
-        return ("raised", error)
-
-
-def comparable(value: Any) -> Any:
-    """Make outcomes equal where they should be: a handler's errors are told apart, others not."""
-    if isinstance(value, BaseException):
-        return (type(value).__name__, value.args if isinstance(value, ValueError) else ())
-    return [comparable(each) for each in value] if isinstance(value, list) else value
+things: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {
+        "key": st.one_of(keys, keys, keys, keys, st.just([])),
+        "weight": st.one_of(weights, weights, weights, weights, st.sampled_from([-1.0, math.nan])),
+        "priority": st.one_of(priorities, priorities, priorities, st.just(math.inf)),
+        "same": st.sampled_from(["a", "b", "c", None]),
+        "bad": st.sampled_from([""] * 20 + [*FUNCTIONS]),
+    }
+)
+good_things = st.fixed_dictionaries(
+    {"key": keys, "weight": weights, "priority": priorities, "same": st.sampled_from(["a", "b"])}
+)
+own_traits = st.fixed_dictionaries({}, optional={"key": keys, "priority": priorities})
+own_weights = st.fixed_dictionaries({}, optional={"weight": weights})
+configurations = st.fixed_dictionaries(
+    {
+        "max_batch_size": st.sampled_from([1, 2, 3, 4, 8]),
+        "max_latency": st.sampled_from([0.0, 1.0, 1.0]),
+        "capacity": st.sampled_from([None, None, 1, 3, 5, 8]),
+        "overflow": st.sampled_from(["wait", "wait", "reject", "drop_oldest"]),
+        "timeout": st.sampled_from([None, 2.0, 3]),
+        "max_batch_weight": st.sampled_from([None, 2.0, 4]),
+        "draining": st.sampled_from([False, False, False, True]),
+    }
+)
+function_sets = st.sampled_from(
+    [
+        set(),
+        {"key"},
+        {"same"},
+        {"key", "same"},
+        {"key", "priority"},
+        {"weight", "same"},
+        {*FUNCTIONS},
+    ]
+)
+fixed_rules = st.fixed_dictionaries(
+    {
+        "refuse_overweight": st.booleans(),
+        "dedupe_in_flight": st.booleans(),
+        "ageing": st.sampled_from([0.25, 1.0, 4.0]),
+        "max_batches_per_key": st.sampled_from([None, 1, 2]),
+    }
+)
 
 
 class Lockstep(RuleBasedStateMachine):
+    """Act as callers do, and as the owner of a lane, who has so many slots.
+
+    The owner looks when it is told to, or has done something itself that could make a batch due:
+    at once where it is ``prompt``, else some time later.
+    """
+
     steps = 0
 
     @initialize(
-        max_batch_size=st.integers(1, 4),
-        max_latency=st.sampled_from([0.0, 1.0]),
-        capacity=st.sampled_from([None, 1, 2, 3, 5, 8]),
-        overflow=st.sampled_from(["wait", "wait", "reject", "drop_oldest"]),
-        timeout=st.sampled_from([None, 2.0, 3]),
+        options=configurations,
+        functions=function_sets,
+        rules=fixed_rules,
+        slots=st.sampled_from([1, 2, 8]),
+        prompt=st.booleans(),
     )
-    def start(self, **options: Any) -> None:
-        self.peer = Peer(**options)
-        self.model = Model(**options)
+    def start(
+        self,
+        options: dict[str, Any],
+        functions: set[str],
+        rules: dict[str, Any],
+        slots: int,
+        prompt: bool,
+    ) -> None:
+        asking = {FUNCTIONS[name]: user_function(name) for name in functions}
+        self.peer = Peer(free_slots=slots, **options, **rules, **asking)
+        self.model = Model(functions, rules, slots, **options)
         self.value = 0
+        self.prompt = prompt
+        self.told = False  # that there may be something to do
+        self.idle = True
 
     def do(self, action: Callable[[Peer], Any]) -> tuple[str, Any]:
         """Do something to the core, and say what came of it."""
@@ -152,7 +125,7 @@ class Lockstep(RuleBasedStateMachine):
         wanted = attempt(expected)
         assert got[0] == wanted[0], (got, wanted)
         if got[0] == "raised":
-            assert type(got[1]) is type(wanted[1])
+            assert type(got[1]) is type(wanted[1]), (got, wanted)
         elif wanted[1] is None or isinstance(wanted[1], int):
             assert got[1] == wanted[1]
 
@@ -161,43 +134,58 @@ class Lockstep(RuleBasedStateMachine):
         count = len(self.model.tickets)
         return count - 1 - choice % min(count, 12)
 
+    def place_of(self, batches: list[Batch], choice: int) -> int:
+        """Choose one of some batches, and tell its number."""
+        return self.model.batches.index(batches[choice % len(batches)])
+
     # ----------------------------------------------------------------------------------- submitting
-    def values(self, count: int) -> list[int]:
-        self.value += count
-        return list(range(self.value - count, self.value))
+    def values(self, drawn: list[dict[str, Any]]) -> list[Thing]:
+        self.value += len(drawn)
+        start = self.value - len(drawn)
+        return [Thing(start + place, **traits) for place, traits in enumerate(drawn)]
+
+    def submit_both(self, values: list[Thing], **options: Any) -> None:
+        how = options.pop("how", "submit")
+        self.all(
+            lambda peer: peer.submit_as(how, values, **options),
+            lambda: self.model.submit(values, how=how, **options),
+        )
 
     @rule(
         how=st.sampled_from(["submit", "submit", "submit", "submit_nowait"]),
         timeout=timeouts,
-        count=st.integers(1, 3),
+        drawn=st.lists(good_things, min_size=1, max_size=4),
     )
-    def submit(self, how: str, timeout: Any, count: int) -> None:
-        for values in zip(self.values(count), strict=True):
-            self.all(
-                lambda peer, values=values: peer.submit_as(how, [*values], timeout=timeout),
-                lambda values=values: self.model.submit([*values], timeout, how=how),
-            )
+    def submit(self, how: str, timeout: Any, drawn: list[dict[str, Any]]) -> None:
+        for value in self.values(drawn):
+            self.submit_both([value], how=how, timeout=timeout)
 
-    @rule()
-    def submit_waiting(self) -> None:
-        values = self.values(1)
-        self.all(
-            lambda peer: peer.submit_as("_submit_waiting", values),
-            lambda: self.model.submit(values, ..., how="_submit_waiting"),
-        )
+    @rule(thing=things, timeout=timeouts, traits=own_traits, weight=own_weights)
+    def submit_with_traits(
+        self, thing: dict[str, Any], timeout: Any, traits: dict[str, Any], weight: dict[str, Any]
+    ) -> None:
+        self.submit_both(self.values([thing]), timeout=timeout, **traits, **weight)
 
-    @rule(count=st.integers(0, 6), timeout=timeouts, return_exceptions=st.booleans())
-    def submit_many(self, count: int, timeout: Any, return_exceptions: bool) -> None:
-        values = self.values(count)
-        options = {"timeout": timeout, "return_exceptions": return_exceptions}
-        self.all(
-            lambda peer: peer.submit_as("submit_many", values, **options),
-            lambda: self.model.submit(values, how="submit_many", **options),
-        )
+    @rule(thing=things)
+    def submit_waiting(self, thing: dict[str, Any]) -> None:
+        self.submit_both(self.values([thing]), how="_submit_waiting")
+
+    @rule(
+        drawn=st.one_of(st.lists(good_things, max_size=6), st.lists(things, max_size=3)),
+        timeout=timeouts,
+        return_exceptions=st.booleans(),
+        traits=own_traits,
+    )
+    def submit_many(
+        self, drawn: list[Any], timeout: Any, return_exceptions: bool, traits: dict[str, Any]
+    ) -> None:
+        values = self.values(drawn)
+        options = {"timeout": timeout, "return_exceptions": return_exceptions, **traits}
+        self.submit_both(values, how="submit_many", **options)
 
     # -------------------------------------------------------------------------------------- tickets
     @precondition(lambda self: self.model.tickets)
-    @rule(choice=any_ticket, message=st.sampled_from([None, "enough"]))
+    @rule(choice=any_number, message=st.sampled_from([None, "enough"]))
     def cancel(self, choice: int, message: Any) -> None:
         number = self.number(choice)
         self.all(
@@ -206,7 +194,7 @@ class Lockstep(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.model.tickets)
-    @rule(choice=any_ticket, names=st.lists(st.sampled_from(CALLBACKS), min_size=1, max_size=3))
+    @rule(choice=any_number, names=st.lists(st.sampled_from(CALLBACKS), min_size=1, max_size=3))
     def add_callbacks(self, choice: int, names: list[str]) -> None:
         number = self.number(choice)
         for name in names:
@@ -216,7 +204,7 @@ class Lockstep(RuleBasedStateMachine):
             )
 
     @precondition(lambda self: self.model.tickets)
-    @rule(choice=any_ticket, name=st.sampled_from(CALLBACKS))
+    @rule(choice=any_number, name=st.sampled_from(CALLBACKS))
     def remove_callback(self, choice: int, name: str) -> None:
         number = self.number(choice)
         self.all(
@@ -224,73 +212,133 @@ class Lockstep(RuleBasedStateMachine):
             lambda: self.model.remove_callback(self.model.tickets[number], name),
         )
 
-    # -------------------------------------------------------------------------------------- flights
-    @rule(limit=st.integers(1, 6))
-    def take(self, limit: int) -> None:
-        self.do(lambda peer: peer.keep(peer.lane.take(limit)))
-        self.model.take(limit)
+    # --------------------------------------------------------------------------------------- taking
+    @rule()
+    def look(self) -> None:
+        """Take what should go while a slot is free, as the owner does that was told to look."""
+        while self.take_next():
+            pass
+        self.do(lambda peer: peer.lane.rearm())
+        self.told = False
 
-    @precondition(lambda self: self.model.flying)
-    @rule(choice=st.integers(0, 100), failures=st.sets(st.integers(0, 5)))
+    def take_next(self) -> bool:
+        _, batch = self.do(lambda peer: peer.next_batch())
+        expected = self.model.next_batch()
+        assert (batch is None) == (expected is None)
+        if batch is None or expected is None:
+            return False
+        self.peer.keep(batch)
+        assert batch.reason == expected.reason
+        return True
+
+    @precondition(lambda self: any(batch.under_way for batch in self.model.batches))
+    @rule(choice=any_number)
+    def end(self, choice: int) -> None:
+        number = self.place_of([b for b in self.model.batches if b.under_way], choice)
+        self.do(lambda peer: peer.batches[number].end())
+        self.model.batches[number].under_way = False
+        self.peer.lane.free_slots += 1
+        self.model.free_slots += 1
+        self.told = True
+
+    @precondition(lambda self: any(batch.under_way for batch in self.model.batches))
+    @rule(failures=st.sets(st.integers(0, 5)), count=st.integers(1, 4))
+    def handle(self, failures: set[int], count: int) -> None:
+        for batch in [batch for batch in self.model.batches if batch.under_way][:count]:
+            self.resolve_both(self.model.batches.index(batch), failures)
+            self.end(0)
+
+    # ------------------------------------------------------------------------------------- settling
+    @precondition(lambda self: self.model.flying())
+    @rule(choice=any_number, failures=st.sets(st.integers(0, 5)))
     def resolve(self, choice: int, failures: set[int]) -> None:
-        flight = self.model.flying[choice % len(self.model.flying)]
-        places = range(len(flight.places))
-        answer = tuple(ValueError(place) if place in failures else place for place in places)
-        self.do(lambda peer: peer.flights[flight.number].resolve(answer, lambda error: error))
-        self.model.resolve(flight, [*answer])
+        self.resolve_both(self.place_of(self.model.flying(), choice), failures)
 
-    @precondition(lambda self: self.model.flying)
-    @rule(choice=st.integers(0, 100), place=st.integers(0, 6), fails=st.booleans())
+    def resolve_both(self, number: int, failures: set[int]) -> None:
+        batch = self.model.batches[number]
+        places = range(len(batch.places))
+        answer = tuple(ValueError(place) if place in failures else place for place in places)
+        self.do(lambda peer: peer.batches[number].resolve(answer, copied))
+        self.model.resolve(batch, [*answer])
+
+    @precondition(lambda self: self.model.flying())
+    @rule(choice=any_number, place=st.integers(0, 6), fails=st.booleans())
     def settle(self, choice: int, place: int, fails: bool) -> None:
-        flight = self.model.flying[choice % len(self.model.flying)]
+        number = self.place_of(self.model.flying(), choice)
         value = ValueError(place) if fails else place
         self.all(
-            lambda peer: peer.flights[flight.number].settle(place, value, lambda error: error),
-            lambda: self.model.settle_at(flight, place, value),
+            lambda peer: peer.batches[number].settle(place, value, copied),
+            lambda: self.model.settle_at(self.model.batches[number], place, value),
         )
 
-    @precondition(lambda self: self.model.flying)
-    @rule(choice=st.integers(0, 100), start=st.integers(0, 3), stop=st.integers(0, 5))
+    @precondition(lambda self: self.model.flying())
+    @rule(choice=any_number, start=st.integers(0, 3), stop=st.integers(0, 5))
     def part(self, choice: int, start: int, stop: int) -> None:
-        flight = self.model.flying[choice % len(self.model.flying)]
-        self.do(lambda peer: peer.keep(peer.flights[flight.number].part(start, stop)))
-        self.model.part(flight, start, stop)
+        number = self.place_of(self.model.flying(), choice)
+        self.do(lambda peer: peer.keep(peer.batches[number].part(start, stop)))
+        self.model.part(self.model.batches[number], start, stop)
 
-    @precondition(lambda self: self.model.flights)
-    @rule(choice=st.integers(0, 100))
+    @precondition(lambda self: self.model.batches)
+    @rule(choice=any_number)
     def fail(self, choice: int) -> None:
-        flight = self.model.flights[-1 - choice % min(len(self.model.flights), 6)]
-        self.do(lambda peer: peer.flights[flight.number].fail(lambda ticket: OSError()))
-        self.model.fail(flight, OSError())
+        self.fail_both(-1 - choice % min(len(self.model.batches), 6))
 
+    def fail_both(self, number: int) -> None:
+        self.do(lambda peer: peer.batches[number].fail(lambda ticket: OSError()))
+        self.model.fail(self.model.batches[number], OSError())
+
+    # -------------------------------------------------------------------------------------- leaving
     @rule(seconds=st.sampled_from([0.0, 1.0, 3.0]), settle=st.booleans())
     def take_late(self, seconds: float, settle: bool) -> None:
         self.advance(seconds)
         _, answer = self.do(lambda peer: peer.lane.take_late())
-        queued, in_flight, hit = self.model.take_late()
         self.peer.keep(*answer[:2])
-        assert {self.peer.flights.index(flight) for flight in answer[2]} == {
-            flight.number for flight in hit
-        }
+        self.compare_hit(answer[2], self.model.take_late()[2])
+        self.told = True
         if settle:
-            self.do(lambda peer: [f.fail(lambda ticket: OSError()) for f in peer.flights[-2:]])
-            self.model.fail(queued, OSError())
-            self.model.fail(in_flight, OSError())
+            self.fail_both(-2)
+            self.fail_both(-1)
 
-    @rule(often=st.integers(0, 3))
+    @precondition(lambda self: self.model.pending())
+    @rule(choice=any_number)
+    def take_ticket(self, choice: int) -> None:
+        pending = self.model.pending()
+        ticket = pending[choice % len(pending)]
+        _, answer = self.do(lambda peer: peer.lane.take_ticket(peer.tickets[ticket.number]))
+        self.peer.keep(answer)
+        self.model.take_ticket(ticket)
+
+    def compare_hit(self, batches: list[Any], expected: list[Batch]) -> None:
+        numbers = [self.peer.batches.index(batch) for batch in batches]
+        assert numbers == [self.model.batches.index(batch) for batch in expected]
+
+    @rule(often=st.integers(0, 5))
     def take_all(self, often: int) -> None:
         if often:
             return
-        self.do(lambda peer: peer.keep(peer.lane.take_all()))
-        every = self.model.take_all()
-        self.compare_flights()
-        self.do(lambda peer: peer.flights[-1].fail(lambda ticket: OSError()))
-        self.model.fail(every, OSError())
+        _, batch = self.do(lambda peer: peer.lane.take_all())
+        expected = self.model.take_all()
+        numbers = {item.value.number: place for place, item in enumerate(expected.places)}
+        places = [numbers[item.number] for item in batch.items]  # their order means nothing
+        assert sorted(places) == sorted(numbers.values())
+        expected.places = [expected.places[place] for place in places]
+        expected.here = [*expected.places]
+        expected.sinces = [expected.sinces[place] for place in places]
+        self.peer.keep(batch)
+        self.fail_both(-1)
+        self.told = True
 
-    # ---------------------------------------------------------------------------------------- lane
-    @rule(seconds=st.sampled_from([0.0, 0.25, 0.5, 1.0, 3.0]))
+    # ----------------------------------------------------------------------------------------- lane
+    @rule(options=configurations)
+    def configure(self, options: dict[str, Any]) -> None:
+        self.do(lambda peer: peer.configure(**options))
+        self.model.configure(**options)
+        self.told = True
+
+    @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 3.0]))
     def advance(self, seconds: float) -> None:
-        self.all(lambda peer: peer.advance(seconds), lambda: self.model.advance(seconds))
+        self.model.now += seconds
+        self.do(lambda peer: peer.advance(seconds))
 
     @rule()
     def run_soon(self) -> None:
@@ -305,86 +353,112 @@ class Lockstep(RuleBasedStateMachine):
         self.all(lambda peer: peer.lane.wake_soon(), self.model.wake_soon)
 
     @rule()
-    def rearm(self) -> None:
-        self.all(lambda peer: peer.lane.rearm(), self.model.rearm)
+    def flush(self) -> None:
+        self.do(lambda peer: peer.lane.flush())
+        self.model.flushed = self.model.now
+        self.told = True
+        self.advance(2**-10)  # what is submitted at the same instant may go along
 
-    @rule(slot_free=st.booleans())
-    def open_slot(self, slot_free: bool) -> None:
-        self.do(lambda peer: setattr(peer.lane, "slot_free", slot_free))
-        self.model.slot_free = slot_free
-
-    @rule(often=st.integers(0, 15))
+    @rule(often=st.integers(0, 20))
     def close(self, often: int) -> None:
         if not often:
             self.do(lambda peer: peer.lane.close())
-            self.model.closed = True
+            self.model.closed = self.told = True
 
-    # ------------------------------------------------------------------------------- what is seen
+    # --------------------------------------------------------------------------------- what is seen
     @invariant()
     def compare(self) -> None:
-        log = sorted_abandoned(self.peer.numbered_log())
-        expected = sorted_abandoned(self.model.log)
-        self.model.log = []
-        assert log == expected
+        self.compare_logs()
         self.compare_lane()
         self.compare_tickets()
-        self.compare_flights()
+        self.compare_batches()
+        self.check_promises()
+        if self.prompt and self.peer.will_be_due:
+            self.run_soon()
+            self.compare_logs()
+        if self.prompt and self.told:
+            self.look()
+            self.compare_logs()
+            self.check_promises()
+
+    def compare_logs(self) -> None:
+        log = self.peer.numbered_log()
+        self.told = self.told or ("due",) in log
+        self.idle = (self.idle or ("idle",) in log) and not self.model.unsettled
+        own = [entry for entry in log if entry not in (("due",), ("idle",))]
+        expected, self.model.log = self.model.log, []
+        assert own == expected
+
+    def check_promises(self) -> None:
+        """Check that the owner is told when there is something to do, and of nothing else."""
+        peer, model = self.peer, self.model
+        assert peer.holds or not model.unsettled
+        if self.told or peer.will_be_due:
+            return
+        assert peer.armed <= model.next_deadline
+        if model.free_slots:
+            assert not model.next_key()
+            assert peer.armed <= model.next_company
+        if not model.unsettled and not peer.soon and self.idle:
+            assert not peer.holds
+            assert peer.armed == math.inf
 
     def compare_lane(self) -> None:
-        peer, model = self.peer, self.model
-        lane = peer.lane
-        for name in ("unsettled", "queued", "waiting", "oldest", "overdue", "closed", "slot_free"):
+        lane, model = self.peer.lane, self.model
+        names = "unsettled joined queued waiting overdue closed draining free_slots"
+        for name in names.split():
             assert getattr(lane, name) == getattr(model, name), name
         assert {name: getattr(lane, name) for name in model.counters} == model.counters
-        assert peer.armed == model.armed
-        assert len(peer.soon) == len(model.soon)
-        assert lane.waited(1.0) == (model.oldest + 1.0 <= model.now)
-        rest = {k: v for k, v in model.counters.items() if k not in ("submitted", "rejected")}
-        late = sum(i.late and not i.settled for t in model.tickets for i in t.items)
-        assert lane.submitted == sum(rest.values()) + lane.unsettled - late
+        ended = ("completed", "failed", "cancelled", "late", "dropped")
+        late = sum(c.late and not c.settled for t in model.tickets for c in t.callers)
+        ends = sum(getattr(lane, name) for name in ended)
+        assert lane.submitted == ends + lane.unsettled - late
 
     def compare_tickets(self) -> None:
-        model = self.model
-        for ticket, expected in zip(self.peer.tickets, model.tickets, strict=True):
+        model, tickets = self.model, self.peer.tickets
+        for ticket, expected in zip(tickets, model.tickets, strict=True):
             assert ticket.done() == (expected.state != "pending")
             assert ticket.cancelled() == (expected.state == "cancelled")
             assert (ticket.submitted, ticket.deadline) == (expected.submitted, expected.deadline)
             assert comparable(outcome(ticket)) == comparable(model.outcome(expected))
+        raised = [each.exception() for each in tickets if each.done() and not each.cancelled()]
+        errors = [error for error in raised if error is not None]
+        assert len(set(map(id, errors))) == len(errors)
 
-    def compare_flights(self) -> None:
-        for flight, expected in zip(self.peer.flights, self.model.flights, strict=True):
-            assert flight.items == [item.value for item in expected.here]
-            assert flight.awaited == tuple(
-                place for place, item in enumerate(expected.places) if item in expected.here
+    def compare_batches(self) -> None:
+        for batch, expected in zip(self.peer.batches, self.model.batches, strict=True):
+            here = [item if item in expected.here else None for item in expected.places]
+            assert batch.items == [item.value for item in expected.here]
+            assert batch.awaited == tuple(p for p, item in enumerate(here) if item is not None)
+            assert batch.deadlines == [item and item.deadline for item in here]
+            assert (batch.size, batch.alive) == (len(expected.places), len(expected.here))
+            assert batch.waits == [expected.departed - since for since in expected.sinces]
+            assert batch.failed == expected.failed
+            self.compare_kind(batch, expected)
+
+    def compare_kind(self, batch: Any, expected: Batch) -> None:
+        model = self.model
+        assert (batch.key, batch.reason) == (expected.key, expected.reason)
+        assert batch.departed == expected.departed
+        if expected.reason is not None:
+            assert batch.weight == expected.weight
+        if expected.under_way:
+            key = expected.key
+            assert batch.queue.in_flight == model.under_way(key)
+            assert (batch.queue.queued, batch.queue.weight) == (
+                len(model.of(key)),
+                model.weight(key),
             )
-            assert flight.deadlines == [
-                item.ticket.deadline if item in expected.here else None for item in expected.places
-            ]
-            assert (flight.size, flight.alive) == (len(expected.places), expected.alive)
-            assert flight.departed == expected.departed
-            assert flight.waits == [
-                expected.departed - item.ticket.submitted for item in expected.places
-            ]
-
-
-def sorted_abandoned(log: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Sort the flights that one call abandons: their order means nothing."""
-    result: list[tuple[Any, ...]] = []
-    for entry in log:
-        place = len(result)
-        while entry[0] == "abandoned" and place and result[place - 1][0] == "abandoned":
-            if result[place - 1] < entry:
-                break
-            place -= 1
-        result.insert(place, entry)
-    return result
 
 
 def test_a_callback_asks_for_nothing_that_the_same_turn_still_brings() -> None:
     state = Lockstep()
-    state.start(max_batch_size=1, max_latency=0.0, capacity=1, overflow="wait", timeout=None)
+    options = {"max_batch_size": 1, "max_latency": 0.0, "capacity": 1, "overflow": "wait"}
+    options |= {"timeout": None, "max_batch_weight": None, "draining": False}
+    rules = {"refuse_overweight": False, "dedupe_in_flight": False, "ageing": 1.0}
+    state.start(options, set(), {**rules, "max_batches_per_key": None}, slots=1, prompt=False)
     for _ in range(3):
-        state.submit_waiting()
+        state.submit_waiting({})
     state.add_callbacks(choice=1, names=["cancel"])
     state.wake_soon()
     state.cancel(choice=1, message=None)  # its callback cancels the first: then there is room

@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def take_next(world: World, before: float = -math.inf, *, anyway: bool = True) -> Any:
-    group = world.lane.next_group(before, anyway)
-    return None if group is None else world.lane.take_group(group)
-
-
 def batches(world: World) -> list[list[Any]]:
     """Take all that is queued, batch by batch."""
     taken: list[list[Any]] = []
-    while (flight := take_next(world)) is not None:
-        taken.append(flight.items)
+    while (batch := world.take()) is not None:
+        taken.append(batch.items)
     return taken
 
 
@@ -36,9 +31,8 @@ def weighed(make_world: Callable[..., World]) -> Callable[..., World]:
     """Make a world whose items are their own weight."""
 
     def make(*, refuse: bool = False, **options: Any) -> World:
-        world = make_world(**{"max_batch_weight": 4.0, "max_latency": 1.0, **options})
-        world.lane.group(weigh=lambda item: item, refuse_overweight=refuse)
-        return world
+        given = {"max_batch_weight": 4.0, "max_latency": 1.0, **options}
+        return make_world(weigh=lambda item: item, refuse_overweight=refuse, **given)
 
     return make
 
@@ -52,9 +46,9 @@ def test_what_does_not_fit_closes_the_batch(weighed: Callable[..., World]) -> No
 def test_an_overweight_item_goes_alone(weighed: Callable[..., World]) -> None:
     world = weighed()
     world.submit(1, 9, 0, 1)
-    flights = [take_next(world) for _ in range(3)]
-    assert [flight.items for flight in flights] == [[1], [9], [0, 1]]
-    assert [flight.weight for flight in flights] == [1.0, 9.0, 1.0]
+    batches = [world.take() for _ in range(3)]
+    assert [batch.items for batch in batches] == [[1], [9], [0, 1]]
+    assert [batch.weight for batch in batches] == [1.0, 9.0, 1.0]
 
 
 def test_an_overweight_item_may_be_refused(weighed: Callable[..., World]) -> None:
@@ -64,26 +58,26 @@ def test_an_overweight_item_may_be_refused(weighed: Callable[..., World]) -> Non
     ):
         world.submit(4.5)
     with pytest.raises(OverweightError, match=r"got 5$"):
-        world.front.submit_many([1, 5])
+        world.submitter.submit_many([1, 5])
     assert (world.lane.rejected, world.lane.unsettled) == (2, 0)
 
 
 def test_a_group_that_is_heavy_goes_at_once(weighed: Callable[..., World]) -> None:
     world = weighed()
     world.submit(1, 2)
-    assert take_next(world, anyway=False) is None
+    assert world.due_items() == []
     world.submit(1)
     assert world.log == [("due",)]
-    group = world.lane.next_group(0.0, anyway=False)
-    assert (group.heavy, group.full, group.weight) == (True, False, 4.0)
+    batch = world.next_batch()
+    assert (batch.items, batch.reason, batch.weight) == ([1, 2, 1], "weight", 4.0)
 
 
 def test_a_group_that_is_heavy_no_more_waits_for_company(weighed: Callable[..., World]) -> None:
-    world = weighed(slot_free=False)
+    world = weighed(free_slots=0)
     *_, last = world.submit(1, 2, 1)
-    world.lane.slot_free = True
+    world.lane.free_slots = 1
     last.cancel()
-    assert take_next(world, anyway=False) is None
+    assert world.due_items() == []
     world.lane.rearm()
     assert world.armed == 101.0
 
@@ -91,8 +85,8 @@ def test_a_group_that_is_heavy_no_more_waits_for_company(weighed: Callable[..., 
 def test_parts_weigh_what_is_in_them(weighed: Callable[..., World]) -> None:
     world = weighed()
     world.submit(1, 0.5, 2)
-    flight = take_next(world)
-    assert (flight.part(1, 3).weight, flight.weight) == (2.5, 3.5)
+    batch = world.take()
+    assert (batch.part(1, 3).weight, batch.weight) == (2.5, 3.5)
 
 
 @pytest.mark.parametrize("weight", [-1, math.nan, math.inf])
@@ -106,7 +100,7 @@ def test_a_weight_is_finite(weighed: Callable[..., World], weight: float) -> Non
 def test_a_weight_is_a_number(weighed: Callable[..., World], weight: Any) -> None:
     world = weighed()
     with pytest.raises(TypeError, match=rf"^weight must be a number, got {weight!r}$"):
-        world.front.submit(1, weight=weight)
+        world.submitter.submit(1, weight=weight)
     assert (world.lane.unsettled, batches(world)) == (0, [])
 
 
@@ -116,9 +110,9 @@ def ranked(make_world: Callable[..., World]) -> Callable[..., World]:
     """Make a world whose items are pairs of a key and a priority."""
 
     def make(*, ageing: float = 1.0, **options: Any) -> World:
-        world = make_world(**options)
-        world.lane.group(key=lambda item: item[0], priority=lambda item: item[1], ageing=ageing)
-        return world
+        return make_world(
+            key=lambda item: item[0], priority=lambda item: item[1], ageing=ageing, **options
+        )
 
     return make
 
@@ -141,28 +135,28 @@ def test_equal_ranks_go_in_the_order_of_admission(ranked: Callable[..., World]) 
     world.advance(1.0)
     late = ("a", 0)
     world.submit(late, ("a", 0))
-    taken = take_next(world)
+    taken = world.take()
     assert taken.items == [("a", 2), ("a", 2), ("a", 0), ("a", 0)]
     assert taken.waits == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_priorities_may_begin_later(world: World) -> None:
     world.submit("one", "two")
-    world.front.submit("three", priority=1)
-    world.front.submit("four", priority=-1)
-    world.front.submit_many(["five"], priority=-2)
+    world.submitter.submit("three", priority=1)
+    world.submitter.submit("four", priority=-1)
+    world.submitter.submit_many(["five"], priority=-2)
     assert batches(world) == [["five", "four", "one", "two"], ["three"]]
 
 
 @pytest.mark.parametrize("priority", [math.nan, -math.inf])
 def test_a_priority_is_finite(world: World, priority: float) -> None:
     with pytest.raises(ValueError, match=rf"^priority must be finite, got {priority}$"):
-        world.front.submit("one", priority=priority)
+        world.submitter.submit("one", priority=priority)
 
 
 def test_a_priority_is_a_number(world: World) -> None:
     with pytest.raises(TypeError, match=r"^priority must be a number, got 'high'$"):
-        world.front.submit_many(["one"], priority="high")  # type: ignore[call-overload]
+        world.submitter.submit_many(["one"], priority="high")
 
 
 def test_deadlines_are_kept_whatever_the_order(ranked: Callable[..., World]) -> None:
@@ -170,9 +164,9 @@ def test_deadlines_are_kept_whatever_the_order(ranked: Callable[..., World]) -> 
     world.submit(("a", 9))
     world.advance(1.0)
     world.submit(("a", 0))
-    flight = take_next(world)
-    assert flight.items == [("a", 0), ("a", 9)]
-    part = flight.part(0, 2)
+    batch = world.take()
+    assert batch.items == [("a", 0), ("a", 9)]
+    part = batch.part(0, 2)
     world.lane.rearm()
     assert world.armed == 102.0
     world.advance(1.0)
@@ -188,8 +182,7 @@ def test_deadlines_are_kept_whatever_the_order(ranked: Callable[..., World]) -> 
 def test_nothing_is_overtaken_for_long(
     waits: list[tuple[int, int]], ageing: float, size: int
 ) -> None:
-    world = World(_core, max_batch_size=size)
-    world.lane.group(priority=lambda item: item[1], ageing=ageing)
+    world = World(_core, max_batch_size=size, priority=lambda item: item[1], ageing=ageing)
     for number, (seconds, priority) in enumerate(waits):
         world.now += seconds
         world.submit((number, priority, world.now))
@@ -206,5 +199,5 @@ def test_many_come_and_go(ranked: Callable[..., World]) -> None:
         ticket, _ = world.submit(("a", -step % 7), ("ab"[step % 2], step % 5))
         ticket.cancel()
         if step % 3 == 0:
-            take_next(world)
+            world.take()
     assert sum(map(len, batches(world))) == 400 - 134

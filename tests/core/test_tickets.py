@@ -128,7 +128,7 @@ def test_repr_tells_the_state(world: World) -> None:
     world.take(1).fail(lambda ticket: ValueError())
     world.take(1)
     tickets[3].cancel()
-    queued = world.front.submit("e")
+    queued = world.submitter.submit("e")
     assert [repr(ticket) for ticket in [*tickets, queued]] == [
         "<Ticket of 'embed': returned>",
         "<Ticket of 'embed': raised>",
@@ -141,12 +141,12 @@ def test_repr_tells_the_state(world: World) -> None:
 # --------------------------------------------------------------------------------------- settling
 def test_each_item_is_settled_with_its_own_result(world: World) -> None:
     tickets = world.submit(*"abc")
-    flight = world.take()
-    flight.resolve((1, 2, 3), own)
+    batch = world.take()
+    batch.resolve((1, 2, 3), own)
     assert [ticket.result() for ticket in tickets] == [1, 2, 3]
     assert [ticket.exception() for ticket in tickets] == [None] * 3
     assert all(ticket.done() and not ticket.cancelled() for ticket in tickets)
-    assert (flight.size, flight.alive, flight.items) == (3, 0, [])
+    assert (batch.size, batch.alive, batch.items) == (3, 0, [])
     assert world.counters() == {"submitted": 3, "completed": 3}
     assert world.lane.unsettled == 0
 
@@ -188,11 +188,11 @@ def test_there_is_no_result_before_the_end(world: World) -> None:
 
 def test_a_ticket_is_settled_only_once(world: World) -> None:
     a, b = world.submit(*"ab")
-    flight = world.take()
+    batch = world.take()
     b.cancel()
-    flight.resolve((1, 2), own)
-    flight.resolve((3, 4), own)
-    flight.fail(lambda ticket: ValueError())
+    batch.resolve((1, 2), own)
+    batch.resolve((3, 4), own)
+    batch.fail(lambda ticket: ValueError())
     assert not a.cancel()
     assert a.result() == 1
     assert b.cancelled()
@@ -202,11 +202,11 @@ def test_a_ticket_is_settled_only_once(world: World) -> None:
 @pytest.mark.parametrize("results", [(), (1,), (1, 2, 3)])
 def test_a_wrong_number_of_results_settles_nothing(world: World, results: tuple[int, ...]) -> None:
     tickets = world.submit(*"ab")
-    flight = world.take()
-    with pytest.raises(ValueError, match=f"results must be 2 for this flight, got {len(results)}"):
-        flight.resolve(results, own)
+    batch = world.take()
+    with pytest.raises(ValueError, match=f"results must be 2 for this batch, got {len(results)}"):
+        batch.resolve(results, own)
     assert not any(ticket.done() for ticket in tickets)
-    assert flight.alive == 2
+    assert batch.alive == 2
 
 
 def test_making_an_exception_may_cancel_a_ticket(world: World) -> None:
@@ -234,17 +234,17 @@ def test_cancelling_a_queued_item(world: World) -> None:
     with pytest.raises(Cancelled):
         a.exception()
     assert not a.cancel()
-    assert world.take().items == ["b"]
+    assert world.take_items() == ["b"]
     assert not b.done()
     assert world.counters() == {"submitted": 2, "cancelled": 1}
 
 
 def test_cancelling_an_item_in_flight_spares_its_siblings(world: World) -> None:
     a, b = world.submit(*"ab")
-    flight = world.take()
+    batch = world.take()
     a.cancel()
-    assert (flight.size, flight.alive, flight.items) == (2, 1, ["b"])
-    flight.resolve((1, 2), own)
+    assert (batch.size, batch.alive, batch.items) == (2, 1, ["b"])
+    batch.resolve((1, 2), own)
     assert a.cancelled()
     assert b.result() == 2
     assert world.counters() == {"submitted": 2, "completed": 1, "cancelled": 1}
@@ -252,15 +252,15 @@ def test_cancelling_an_item_in_flight_spares_its_siblings(world: World) -> None:
 
 def test_the_owner_hears_when_nobody_waits_for_a_flight(world: World) -> None:
     tickets = world.submit(*"abc")
-    flight = world.take(2)
+    batch = world.take(2)
     world.log.clear()
     tickets[2].cancel()
     tickets[1].cancel()
     assert world.log == []
     tickets[0].cancel()
-    assert world.log == [("abandoned", flight)]
-    assert flight.alive == 0
-    flight.resolve((1, 2), own)
+    assert world.log == [("abandoned", batch)]
+    assert batch.alive == 0
+    batch.resolve((1, 2), own)
     assert world.counters() == {"submitted": 3, "cancelled": 3}
 
 

@@ -22,8 +22,8 @@ def fail_late(world: World) -> list[Any]:
     """Take what is late, fail it, and give its items."""
     queued, in_flight, _ = world.lane.take_late()
     items = [*queued.items, *in_flight.items]
-    for flight in (queued, in_flight):
-        flight.fail(lambda ticket: TimeoutError())
+    for batch in (queued, in_flight):
+        batch.fail(lambda ticket: TimeoutError())
     return items
 
 
@@ -76,7 +76,7 @@ def test_timeouts_of_their_own_are_late_out_of_line(make_world: MakeWorld) -> No
         lateness.append(fail_late(world))
     expected = {1: ["short"], 3: ["middling"], 5: ["long"], 10: ["usual"]}
     assert lateness == [expected.get(second, []) for second in range(1, 13)]
-    assert world.take().items == ["endless"]
+    assert world.take_items() == ["endless"]
 
 
 def test_late_ones_come_usual_first_and_then_by_deadline(make_world: MakeWorld) -> None:
@@ -92,15 +92,15 @@ def test_late_in_flight_is_told_apart_from_late_in_the_queue(make_world: MakeWor
     world = make_world(timeout=1.0)
     world.submit(*"ab")
     world.submit("c", timeout=0.5)
-    flight = world.take()
+    batch = world.take()
     world.submit("d")
     world.submit("e", timeout=0.5)
     world.advance(1)
     queued, in_flight, hit = world.lane.take_late()
     assert queued.items == ["d", "e"]
     assert in_flight.items == ["a", "b", "c"]
-    assert (hit, flight.alive) == ([flight], 0)
-    assert ("abandoned", flight) in world.log
+    assert (hit, batch.alive) == ([batch], 0)
+    assert ("abandoned", batch) in world.log
     assert (world.lane.unsettled, world.lane.late) == (5, 5)
 
 
@@ -109,12 +109,12 @@ def test_a_flight_that_is_hit_goes_on_without_the_late_ones(make_world: MakeWorl
     (a,) = world.submit("a")
     world.advance(0.5)
     (b,) = world.submit("b")
-    flight = world.take()
+    batch = world.take()
     world.advance(0.5)
     _, in_flight, hit = world.lane.take_late()
-    assert (in_flight.items, hit, flight.items, flight.alive) == (["a"], [flight], ["b"], 1)
+    assert (in_flight.items, hit, batch.items, batch.alive) == (["a"], [batch], ["b"], 1)
     assert not [entry for entry in world.log if entry[0] == "abandoned"]
-    flight.resolve((1, 2), own)
+    batch.resolve((1, 2), own)
     assert not a.done()
     assert b.result() == 2
     in_flight.resolve(("fallback",), own)
@@ -157,7 +157,11 @@ def test_items_that_wait_for_admission_can_be_late(make_world: MakeWorld) -> Non
 
 @pytest.mark.parametrize("timeout", [0, -1.0, math.nan])
 def test_a_timeout_must_be_positive(world: World, timeout: float) -> None:
-    for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
+    for submit in (
+        world.submitter.submit,
+        world.submitter.submit_nowait,
+        world.submitter.submit_many,
+    ):
         with pytest.raises(ValueError, match=r"timeout must be > 0, got ") as caught:
             submit(["a"], timeout=timeout)
         assert str(caught.value).endswith(repr(timeout))
@@ -166,7 +170,11 @@ def test_a_timeout_must_be_positive(world: World, timeout: float) -> None:
 
 @pytest.mark.parametrize("timeout", ["1", True, 1j, [1]])
 def test_a_timeout_must_be_a_number(world: World, timeout: Any) -> None:
-    for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
+    for submit in (
+        world.submitter.submit,
+        world.submitter.submit_nowait,
+        world.submitter.submit_many,
+    ):
         with pytest.raises(TypeError) as caught:
             submit(["a"], timeout=timeout)
         expected = f"timeout must be a number of seconds or None, got {timeout!r}"
@@ -176,7 +184,11 @@ def test_a_timeout_must_be_a_number(world: World, timeout: Any) -> None:
 
 @pytest.mark.parametrize("timeout", [Fraction(3, 2), Decimal("1.5"), numpy.float32(1.5), 1.5])
 def test_a_timeout_may_be_a_number_of_any_kind(world: World, timeout: Any) -> None:
-    for submit in (world.front.submit, world.front.submit_nowait, world.front.submit_many):
+    for submit in (
+        world.submitter.submit,
+        world.submitter.submit_nowait,
+        world.submitter.submit_many,
+    ):
         assert submit(["a"], timeout=timeout).deadline == 101.5
 
 
@@ -198,7 +210,7 @@ def test_done_tickets_do_not_pile_up_behind_a_long_deadline(
     world.take()
     results: weakref.WeakSet[Any] = weakref.WeakSet()
     for number in range(2000):
-        ticket = world.front.submit_many([number], timeout=timeout)
+        ticket = world.submitter.submit_many([number], timeout=timeout)
         result = Result()
         results.add(result)
         if end == "resolved":
@@ -206,7 +218,7 @@ def test_done_tickets_do_not_pile_up_behind_a_long_deadline(
         else:
             ticket.cancel(result)
         if end == "empty":
-            world.front.submit_many([], timeout=timeout)
+            world.submitter.submit_many([], timeout=timeout)
         del ticket, result
         world.lane.wake()
     gc.collect()
@@ -229,7 +241,7 @@ def test_a_full_batch_is_due_at_once(world: World) -> None:
 
 
 def test_many_that_fill_a_batch_are_due_once(world: World) -> None:
-    world.front.submit_many(range(100))
+    world.submitter.submit_many(range(100))
     assert world.log == [("due",)]
 
 
@@ -242,10 +254,24 @@ def test_a_full_lane_is_due_at_once(make_world: MakeWorld) -> None:
 
 
 def test_nothing_is_due_while_no_slot_is_free(make_world: MakeWorld) -> None:
-    world = make_world(slot_free=False, max_latency=1.0)
+    world = make_world(free_slots=0, max_latency=1.0)
     world.submit(*"abcdefgh")
     world.lane.rearm()
     assert (world.log, world.soon, world.handles) == ([], [], [])
+    assert world.next_batch() is None
+
+
+def test_each_batch_takes_a_slot(make_world: MakeWorld) -> None:
+    world = make_world(free_slots=1, max_batch_size=1)
+    world.submit(*"ab")
+    batch = world.next_batch()
+    assert (batch.items, world.lane.free_slots) == (["a"], 0)
+    assert world.next_batch() is None
+    world.lane.free_slots += 1
+    assert world.due_items() == ["b"]
+    world.lane.free_slots += 1
+    assert world.next_batch() is None
+    assert world.lane.free_slots == 1
 
 
 def test_latency_counts_from_the_oldest_item(make_world: MakeWorld) -> None:
@@ -263,7 +289,7 @@ def test_latency_counts_from_the_oldest_item(make_world: MakeWorld) -> None:
 def test_the_timer_is_armed_anew_only_when_it_fires(make_world: MakeWorld) -> None:
     """A flush of a full batch leaves it alone; when it fires it looks at the head."""
     world = make_world(max_latency=1.0)
-    world.on_due = lambda: (world.lane.queued >= 4 and world.take(), world.lane.rearm())
+    world.on_due = lambda: (world.next_batch(), world.lane.rearm())
     for _ in range(101):
         world.submit(*"abcde")
         world.advance(0.005)
@@ -271,11 +297,11 @@ def test_the_timer_is_armed_anew_only_when_it_fires(make_world: MakeWorld) -> No
     assert world.armed == 101.0
     world.advance(0.5)
     assert len(world.handles) == 2
-    assert world.armed == world.lane.oldest + 1.0
+    assert world.armed == pytest.approx(1.0 + world.now - max(world.take().waits))
 
 
 def test_an_earlier_time_replaces_the_timer(world: World) -> None:
-    world.lane.slot_free = False
+    world.lane.free_slots = 0
     world.submit("a", timeout=5.0)
     world.submit("b", timeout=9.0)
     assert [handle.when for handle in world.handles] == [105.0]
@@ -316,7 +342,7 @@ def test_rearm_does_not_ask_for_items_that_wait_for_admission(make_world: MakeWo
 
 
 def test_a_timer_serves_flights_too(make_world: MakeWorld) -> None:
-    world = make_world(timeout=2.0, slot_free=False)
+    world = make_world(timeout=2.0, free_slots=0)
     world.submit("a")
     world.take()
     world.advance(1)
@@ -372,7 +398,7 @@ def test_the_hold_lasts_while_something_is_unsettled(make_world: MakeWorld) -> N
         return owner
 
     world = make_world(hold=hold)
-    world.front.submit_many([])
+    world.submitter.submit_many([])
     assert made == []
     world.submit(*"ab")
     world.submit("c")

@@ -22,7 +22,7 @@ class InvalidState(Exception):
 
 
 class Handle:
-    """Be what ``call_at`` gives."""
+    """What ``call_at`` gives."""
 
     def __init__(self, when: float, callback: Callable[[], object]) -> None:
         self.when = when
@@ -36,27 +36,31 @@ class Handle:
 class World:
     """Drive one lane, and write down whatever it says in ``log``."""
 
-    def __init__(self, core: ModuleType, **options: Any) -> None:
+    def __init__(
+        self,
+        core: ModuleType,
+        *,
+        hold: Callable[[], object] | None = None,
+        free_slots: int = 1000,
+        **options: Any,
+    ) -> None:
         self.core = core
         self.now = 100.0
         self.log: list[tuple[Any, ...]] = []
         self.soon: list[Callable[[], object]] = []
         self.handles: list[Handle] = []
         self.on_due: Callable[[], object] = lambda: self.log.append(("due",))
-        self.lane = self._make_lane(core, hold=options.pop("hold", None))
-        slot_free = options.pop("slot_free", True)
-        self.lane.configure(
-            **{
-                "max_batch_size": 4,
-                "max_latency": 0.0,
-                "capacity": None,
-                "overflow": "wait",
-                "timeout": None,
-                **options,
-            }
-        )
-        self.lane.slot_free = slot_free
-        self.front = core.Front(make_router(core, self.lane))
+        self.lane = self._make_lane(core, hold)
+        self.options: dict[str, Any] = {
+            "max_batch_size": 4,
+            "max_latency": 0.0,
+            "capacity": None,
+            "overflow": "wait",
+            "timeout": None,
+        }
+        self.configure(**options)
+        self.lane.free_slots = free_slots
+        self.submitter = core.Submitter(make_router(core, self.lane))
 
     def _make_lane(self, core: ModuleType, hold: Callable[[], object] | None) -> Any:
         return core.Lane(
@@ -67,7 +71,7 @@ class World:
             call_soon_threadsafe=self.soon.append,
             call_at=self._call_at,
             on_due=lambda: self.on_due(),  # noqa: PLW0108 (tests replace it)
-            on_abandoned=lambda flight: self.log.append(("abandoned", flight)),
+            on_abandoned=lambda batch: self.log.append(("abandoned", batch)),
             on_idle=lambda: self.log.append(("idle",)),
             on_given_up=lambda ticket: ticket.cancel(),
             on_own_wait=lambda: self.log.append(("own wait",)),
@@ -118,16 +122,50 @@ class World:
     # -------------------------------------------------------------------------------- short hands
     def submit(self, *items: Any, **options: Any) -> list[Any]:
         """Submit items one by one, and give their tickets."""
-        return [self.front.submit(item, **options) for item in items]
+        return [self.submitter.submit(item, **options) for item in items]
 
-    def take(self, limit: int = 1000) -> Any:
-        return self.lane.take(limit)
+    def configure(self, **options: Any) -> None:
+        """Change these options, and leave the others as they are."""
+        self.options = {**self.options, **options}
+        self.lane.configure(**self.options)
 
-    def handle(self, limit: int = 1000) -> Any:
-        """Take a flight, and settle each item with itself, in upper case."""
-        flight = self.take(limit)
-        flight.resolve(tuple(item.upper() for item in flight.items), own)
-        return flight
+    def next_batch(self) -> Any:
+        """Take the batch that should go now; None where none should."""
+        taken = self.lane.next_batch()
+        if taken is None:
+            return None
+        batch, items = taken
+        assert items == batch.items
+        return batch
+
+    def take(self, limit: int | None = None) -> Any:
+        """Take a batch of what is queued now, with a slot of its own; None of nothing."""
+        usual, free = self.options["max_batch_size"], self.lane.free_slots
+        if limit is not None:
+            self.configure(max_batch_size=limit)
+        self.lane.free_slots = 1
+        self.lane.flush()
+        batch = self.next_batch()
+        self.lane.free_slots = free
+        if limit is not None:
+            self.configure(max_batch_size=usual)
+        return batch
+
+    def take_items(self, limit: int | None = None) -> list[Any]:
+        """Take a batch of what is queued now, and give its items."""
+        batch = self.take(limit)
+        return [] if batch is None else batch.items
+
+    def due_items(self) -> list[Any]:
+        """Take the batch that should go now, and give its items; none where all should wait."""
+        batch = self.next_batch()
+        return [] if batch is None else batch.items
+
+    def handle(self, limit: int | None = None) -> Any:
+        """Take a batch, and settle each item with itself, in upper case."""
+        batch = self.take(limit)
+        batch.resolve(tuple(item.upper() for item in batch.items), own)
+        return batch
 
     def watch(self, ticket: Any, name: str, act: Callable[[], object] = lambda: None) -> Any:
         """Add a callback that writes down its call and then acts; give the callback."""

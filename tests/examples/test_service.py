@@ -42,7 +42,7 @@ FLOWER = [5.1, 3.5, 1.4, 0.2]
 
 
 class Model:
-    """Be a model that remembers what it is asked, and answers no earlier than it is let."""
+    """A model that remembers what it is asked, and answers no earlier than it is let."""
 
     def __init__(self, classify: Callable[[list[Any]], list[list[str]]]) -> None:
         self.classify = classify
@@ -57,7 +57,7 @@ class Model:
 
 
 class Service:
-    """Be the service in a thread, and a client of it."""
+    """The service in a thread, and a client of it."""
 
     def __init__(self, app: Any, model: Model) -> None:
         self.app, self.model = app, model

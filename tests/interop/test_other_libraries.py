@@ -169,7 +169,7 @@ PATCHED = (
 
 
 class Greenlet:
-    """Be what code runs in under gevent."""
+    """What code runs in under gevent."""
 
 
 def pretend_gevent(monkeypatch: pytest.MonkeyPatch, current: Any, patched: str = "") -> None:

@@ -310,62 +310,64 @@ def test_collections_at_every_allocation_break_nothing() -> None:
 
 
 GROUPED = """
-    import importlib, sys
+    import sys
     from microbatch import _core
 
     class Router(_core.Router):
         def find_lane(self):
             return lane
 
-    def new_lane(**options):
-        lane = _core.Lane(
-            None, "leaks", clock=lambda: now[0], call_soon=soon.append,
-            call_soon_threadsafe=soon.append,
-            call_at=lambda when, call: Handle(), on_due=lambda: None, on_idle=lambda: None,
-            on_given_up=lambda ticket: ticket.cancel(), on_own_wait=lambda: None,
-            on_abandoned=lambda flight: None, on_callback_error=print, hold=None,
-            cancelled_error=RuntimeError, invalid_state_error=RuntimeError, done_future=None,
-        )
+    now, soon = [0.0], []
+    lane = _core.Lane(
+        None, "leaks", clock=lambda: now[0], call_soon=soon.append,
+        call_soon_threadsafe=soon.append,
+        call_at=lambda when, call: Handle(), on_due=lambda: None, on_idle=lambda: None,
+        on_given_up=lambda ticket: ticket.cancel(), on_own_wait=lambda: None,
+        on_abandoned=lambda batch: None, on_callback_error=print, hold=None,
+        cancelled_error=RuntimeError, invalid_state_error=RuntimeError, done_future=None,
+    )
+
+    def configure(**options):
         options = {"max_batch_size": 64, "max_latency": 1.0, "timeout": None, **options}
         lane.configure(**{"capacity": None, "overflow": "wait", "max_batch_weight": 99, **options})
-        lane.slot_free = True
-        return lane
+        lane.free_slots = 1
 
     class Handle:
         def cancel(self):
             pass
 
-    now, soon = [0.0], []
-    lane = new_lane()
-    front = _core.Front(Router(lambda: None))
+    submitter = _core.Submitter(Router(lambda: None))
 
-    def dispatch(before=float("inf")):
-        while (group := lane.next_group(before, False)) is not None:
-            flight = lane.take_group(group)
-            flight.resolve((ValueError(),) + (1,) * (flight.size - 1), lambda error: ValueError())
-            lane.leave_group(flight)
+    def dispatch():
+        lane.flush()
+        while taken := lane.next_batch():
+            batch, _ = taken
+            batch.resolve((ValueError(),) + (1,) * (batch.size - 1), lambda error: ValueError())
+            end(batch)
+
+    def end(batch):
+        batch.end()
+        lane.free_slots += 1
 """
 
 
 def run_grouped(script: str) -> str:
-    """Run a script that has a grouped lane of its own, and no loop."""
+    """Run a script that has a lane of its own, and no loop."""
     return run(textwrap.dedent(GROUPED) + textwrap.dedent(script))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_keys_that_have_gone_take_no_memory() -> None:
     grown = run_grouped("""
-        lane.group(key=lambda item: item // 2, priority=lambda item: item % 5, weigh=abs,
-                   dedupe=lambda item: item, max_batches_per_key=1)
-        lane.configure(max_batch_size=64, max_latency=1.0, timeout=9.0, capacity=None,
-                       overflow="wait", max_batch_weight=99)
+        configure(key=lambda item: item // 2, priority=lambda item: item % 5, weigh=abs,
+                  dedupe=lambda item: item, max_batches_per_key=1, timeout=9.0)
 
         def use(start, stop):
             for block in range(start, stop, 100):
                 now[0] += 1.0
                 for item in range(block, block + 100):
-                    front.submit(item)
-                    front.submit_many([item, item + 1]).cancel()
+                    submitter.submit(item)
+                    submitter.submit_many([item, item + 1]).cancel()
                 dispatch()
                 assert lane.unsettled == 0
                 soon.clear()
@@ -386,19 +388,20 @@ def test_grouped_items_leave_neither_objects_nor_references() -> None:
         run_grouped("""
         keys = [object() for _ in range(7)]
         items = [object() for _ in range(50)]
-        lane.group(key=lambda item: keys[id(item) // 16 % 7], dedupe=lambda item: id(item) % 3,
-                   priority=lambda item: id(item) // 16 % 3, weigh=lambda item: 1)
+        configure(key=lambda item: keys[id(item) // 16 % 7], dedupe=lambda item: id(item) % 3,
+                  priority=lambda item: id(item) // 16 % 3, weigh=lambda item: 1)
 
         def use():
-            tickets = [front.submit(item, timeout=5 + id(item) // 16 % 2) for item in items]
-            tickets += [front.submit_many(items), front.submit_many(items[:9])]
+            tickets = [submitter.submit(item, timeout=5 + id(item) // 16 % 2) for item in items]
+            tickets += [submitter.submit_many(items), submitter.submit_many(items[:9])]
             for ticket in tickets[::3]:
                 ticket.cancel()
-            flight = lane.take_group(lane.next_group(0.0, True))
-            part = flight.part(1, 3)
-            for late in (flight, part):
-                late.fail(lambda ticket: OSError())
-            lane.leave_group(flight)
+            lane.flush()
+            batch, _ = lane.next_batch()
+            part = batch.part(1, 3)
+            for each in (batch, part):
+                each.fail(lambda ticket: OSError())
+            end(batch)
             now[0] += 5.0
             for late in lane.take_late()[:2]:
                 late.fail(lambda ticket: OSError())
@@ -425,8 +428,8 @@ def test_finalizers_in_the_middle_of_grouping_break_nothing() -> None:
         run_grouped("""
         import random
         random.seed(5)
-        lane.group(key=lambda item: item % 3, dedupe=lambda item: item % 5,
-                   priority=lambda item: item % 4, weigh=lambda item: item % 2)
+        configure(key=lambda item: item % 3, dedupe=lambda item: item % 5,
+                  priority=lambda item: item % 4, weigh=lambda item: item % 2)
         tickets, busy = [], []
 
         class Meddling:
@@ -437,14 +440,15 @@ def test_finalizers_in_the_middle_of_grouping_break_nothing() -> None:
                     busy.append(1)
                     if tickets:
                         tickets.pop(random.randrange(len(tickets))).cancel()
-                    tickets.append(front.submit(random.randrange(50)))
+                    tickets.append(submitter.submit(random.randrange(50)))
                     busy.clear()
 
         for number in range(300):
             for _ in range(3):
                 Meddling()
             gc.set_threshold(1)
-            tickets += [front.submit(number), front.submit_many([number, number + 1, number + 2])]
+            tickets.append(submitter.submit(number))
+            tickets.append(submitter.submit_many([number, number + 1, number + 2]))
             tickets.pop(random.randrange(len(tickets))).cancel()
             if number % 4 == 0:
                 dispatch()

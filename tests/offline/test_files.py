@@ -113,7 +113,7 @@ def test_what_was_read_is_not_lost_by_stopping(block: bytes) -> None:
             reading = asyncio.create_task(reader.read())
             await asyncio.sleep(0)
             called.wait()
-            reader._answer.add_done_callback(lambda _: reader.stop())  # type: ignore[union-attr]
+            reader._pending.add_done_callback(lambda _: reader.stop())  # type: ignore[union-attr]
             assert await reading == block
 
     asyncio.run(main())

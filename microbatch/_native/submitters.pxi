@@ -1,4 +1,4 @@
-# Fronts: what items are submitted to.
+# Submitters: what items are submitted to.
 
 cdef class Router:
     """Know the lane of the running loop."""
@@ -37,7 +37,7 @@ cdef class Router:
         """Raise TypeError for what are not several items; for the subclass to say."""
 
 
-cdef class Front:
+cdef class Submitter:
     """What items are submitted to."""
 
     cdef readonly Router router
@@ -58,24 +58,21 @@ cdef class Front:
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-        return push(self.router.here(), self.whole(item), timeout, weight, key, priority)
+        return submit_one(
+            self.router.here(), self.whole(item), timeout, weight, key, priority, False, False
+        )
 
     def submit_nowait(self, item, *, timeout=..., weight=..., key=..., priority=...):
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
         cdef Lane lane = self.router.here()
-        if lane.overflow == WAIT and lane.is_crowded() and not lane.closed:
-            lane.refuse(1)
-        return push(lane, self.whole(item), timeout, weight, key, priority)
+        if lane.overflow == WAIT and is_crowded(lane) and not lane.closed:
+            refuse_for_want_of_room(lane, 1)
+        return submit_one(lane, self.whole(item), timeout, weight, key, priority, False, False)
 
     def _submit_waiting(self, item):
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
         cdef Lane lane = self.router.here()
-        if lane.closed:
-            lane.make_way(1)
-        if lane.groups is None:
-            return lane.accept(self.whole(item), UNSET, False)
-        asked = lane.groups.ask(self.whole(item), UNSET, UNSET, UNSET)
-        return lane.accept_asked(item, UNSET, asked, False)
+        return submit_one(lane, self.whole(item), UNSET, UNSET, UNSET, UNSET, False, True)
 
     def submit_many(
         self, items, *, timeout=..., key=..., priority=..., bint return_exceptions=False
@@ -94,7 +91,7 @@ cdef class Front:
         if self.width > 1:
             for item in every:
                 self.whole(item)
-        return lane.push_many(every, timeout, key, priority, return_exceptions)
+        return submit_many(lane, every, timeout, key, priority, return_exceptions)
 
     cdef inline object whole(self, object item):
         """Give an item back; TypeError where it lacks one value for each parameter."""
@@ -106,71 +103,65 @@ cdef class Front:
         return item
 
 
-cdef inline Ticket push(
-    Lane lane, object item, object timeout, object weight, object key, object priority
-):
-    if weight is UNSET and key is UNSET and priority is UNSET:
-        return lane.push(item, timeout, False)
-    return lane.push_asked(item, timeout, weight, key, priority, False)
+cdef class CallableSubmitter(Submitter):
+    """A submitter that is called as its function would be, and is bound to instances as a method.
 
-
-cdef class CallableFront(Front):
-    """A front that is called as its function would be, and is bound to instances as a method.
-
-    A subclass has ``bind_to(instance, owner)``, which gives the front of an instance and may keep
-    it in ``bound``, by the instance's ``id()``; ``call_unbound(args, kwargs)``, for what is not
-    callable as it stands; and ``refused(kwargs, error)``, which gives the error of a call with
+    A subclass has ``bind_to(instance, owner)``, which gives the submitter of an instance and may
+    keep it in ``bound``, by the instance's ``id()``; ``call_unbound(args, kwargs)``, for what is
+    not callable as it stands; and ``refused(kwargs, error)``, which gives the error of a call with
     wrong arguments.
     """
 
     cdef Py_ssize_t arity             # how many arguments are the item; 0: only a method, unbound
     cdef object bind                  # (*args, **kwargs) -> item, where they are not
     cdef readonly object instance     # what it is bound to, alive as long as this
-    cdef readonly dict bound          # the identity of an instance -> its own front, unpinned
+    cdef readonly dict bound          # the identity of an instance -> its own submitter, unpinned
     cdef public object definition     # what was decorated: its owner's
 
     def set_call(self, Py_ssize_t arity, bind, Py_ssize_t width=1):
         self.arity, self.bind, self.width, self.bound = arity, bind, width, {}
 
     def pinned(self, instance):
-        """Give a front like this one that keeps ``instance`` alive."""
+        """Give a submitter like this one that keeps ``instance`` alive."""
         return pin(self, instance)
 
     def __get__(self, instance, owner):
         if instance is not None:
-            front = self.bound.get(PyLong_FromVoidPtr(<PyObject *> instance))
-            if front is not None:
-                return pin(front, instance)
+            submitter = self.bound.get(PyLong_FromVoidPtr(<PyObject *> instance))
+            if submitter is not None:
+                return pin(submitter, instance)
         return self.bind_to(instance, owner)
 
     def __call__(self, *args, **kwargs):
-        return call_front(<PyObject *> self, <PyObject *> args, <PyObject *> kwargs)
+        return call_submitter(<PyObject *> self, <PyObject *> args, <PyObject *> kwargs)
 
 
-cdef CallableFront pin(CallableFront front, object instance):
-    cdef CallableFront pinned = new_like(front)
-    pinned.router, pinned.arity, pinned.bind = front.router, front.arity, front.bind
-    pinned.bound, pinned.definition, pinned.instance = front.bound, front.definition, instance
-    pinned.width = front.width
+cdef CallableSubmitter pin(CallableSubmitter submitter, object instance):
+    cdef CallableSubmitter pinned = new_like(submitter)
+    pinned.router, pinned.definition = submitter.router, submitter.definition
+    pinned.arity, pinned.width, pinned.bind = submitter.arity, submitter.width, submitter.bind
+    pinned.bound, pinned.instance = submitter.bound, instance
     return pinned
 
 
-cdef object call_front(PyObject *self, PyObject *arguments, PyObject *keywords):
-    cdef CallableFront front = <CallableFront> self
+cdef object call_submitter(PyObject *self, PyObject *arguments, PyObject *keywords):
+    cdef CallableSubmitter submitter = <CallableSubmitter> self
     cdef tuple args = <tuple> arguments
-    if front.arity == 0:
-        return front.call_unbound(args, {} if keywords == NULL else <object> keywords)
-    if keywords != NULL or len(args) != front.arity:
+    if submitter.arity == 0:
+        return submitter.call_unbound(args, {} if keywords == NULL else <object> keywords)
+    if keywords != NULL or len(args) != submitter.arity:
         kwargs = {} if keywords == NULL else <object> keywords
-        return front.router.here().push(bind_call(front, args, kwargs), UNSET, True)
-    return front.router.here().push(args[0] if front.arity == 1 else args, UNSET, True)
+        item = bind_call(submitter, args, kwargs)
+    else:
+        item = args[0] if submitter.arity == 1 else args
+    return submit_one(submitter.router.here(), item, UNSET, UNSET, UNSET, UNSET, True, False)
 
 
-cdef inline object bind_call(CallableFront front, tuple args, dict kwargs):
+cdef inline object bind_call(CallableSubmitter submitter, tuple args, dict kwargs):
     try:
-        return front.bind(*args, **kwargs)
+        return submitter.bind(*args, **kwargs)
     except TypeError as error:
-        raise front.refused(kwargs, error) from None
+        raise submitter.refused(kwargs, error) from None
 
 
-set_call(CallableFront, call_front)
+set_call(CallableSubmitter, call_submitter)

@@ -22,13 +22,13 @@ MakeCallable = Callable[..., Any]
 
 @pytest.fixture
 def make_callable(core: ModuleType, world: World) -> MakeCallable:
-    class Function(core.CallableFront):  # type: ignore[name-defined,misc]
+    class Function(core.CallableSubmitter):  # type: ignore[name-defined,misc]
         def bind_to(self, instance: object, owner: type | None) -> Any:
             if instance is None:
                 return self
-            front = self.bound[id(instance)] = Function(self.router)
-            front.set_call(1, None)
-            return front
+            submitter = self.bound[id(instance)] = Function(self.router)
+            submitter.set_call(1, None)
+            return submitter
 
         def call_unbound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             return ("unbound", args, kwargs)
@@ -46,9 +46,9 @@ def make_callable(core: ModuleType, world: World) -> MakeCallable:
 
 def test_a_front_knows_its_router(core: ModuleType, world: World) -> None:
     router = make_router(core, world.lane)
-    front = core.Front(router)
-    assert front.router is router
-    assert weakref.ref(front)() is front
+    submitter = core.Submitter(router)
+    assert submitter.router is router
+    assert weakref.ref(submitter)() is submitter
 
 
 def test_a_call_with_as_many_arguments_as_parameters_submits_them(
@@ -56,7 +56,7 @@ def test_a_call_with_as_many_arguments_as_parameters_submits_them(
 ) -> None:
     one, two = make_callable(1), make_callable(2)
     tickets = [one("a"), one(None), two("b", 1)]
-    assert world.take().items == ["a", None, ("b", 1)]
+    assert world.take_items() == ["a", None, ("b", 1)]
     assert all(isinstance(ticket, world.core.Ticket) for ticket in tickets)
 
 
@@ -68,7 +68,7 @@ def test_any_other_call_is_bound_first(world: World, make_callable: MakeCallable
     function("a")
     function("b", times=3)
     function(times=4, text="c")
-    assert world.take().items == [("a", 2), ("b", 3), ("c", 4)]
+    assert world.take_items() == [("a", 2), ("b", 3), ("c", 4)]
     with pytest.raises(TypeError, match=r"unexpected keyword .*, given {'other': 1}"):
         function("a", other=1)
     assert world.lane.submitted == 3
@@ -77,7 +77,7 @@ def test_any_other_call_is_bound_first(world: World, make_callable: MakeCallable
 def test_an_arity_of_none_always_binds(world: World, make_callable: MakeCallable) -> None:
     function = make_callable(-1, lambda *, text: text)
     function(text="a")
-    assert world.take().items == ["a"]
+    assert world.take_items() == ["a"]
 
 
 def test_what_is_not_callable_as_it_stands_is_asked(make_callable: MakeCallable) -> None:
@@ -119,7 +119,7 @@ def test_a_pinned_front_shares_all_but_its_instance(
     assert pinned.definition == "what was decorated"
     assert pinned.bound is function.bound
     pinned("a")
-    assert world.take().items == ["a"]
+    assert world.take_items() == ["a"]
 
 
 # ----------------------------------------------------------------------------------------- timerfd

@@ -1,0 +1,182 @@
+# Keys: the queued items of each key, and which key is next.
+
+@cython.final
+cdef class KeyQueue(Keyed):
+    """The queued items of one key, for batches of one key each; no key is a key too.
+
+    ``in_flight`` counts the batches of this key that are under way.
+    """
+
+    cdef EntryList entries            # by age
+    cdef Heap ranks                   # by rank, where there are priorities
+    cdef readonly double weight
+    cdef readonly Py_ssize_t in_flight
+    cdef Heap *heap                   # of the lane, in which it stands unless it is empty
+    cdef unsigned int place           # there
+    cdef bint pressing                # whether a batch of it should go at once
+
+    def __dealloc__(self):
+        PyMem_Free(self.ranks.nodes)
+
+    @property
+    def queued(self):
+        return self.entries.count
+
+    cdef inline Entry *next(self) noexcept:
+        """Give the entry that is taken next, of a queue that is not empty."""
+        return <Entry *> self.ranks.nodes[0].what if self.lane.ranked else self.entries.first
+
+    cdef inline bint is_full(self) noexcept:
+        return self.entries.count >= self.lane.batch_size
+
+    cdef inline bint is_heavy(self) noexcept:
+        return self.weight >= self.lane.batch_weight
+
+    cdef inline bint is_complete(self) noexcept:
+        """Tell whether a batch of it need not wait for company."""
+        return self.is_full() or self.is_heavy()
+
+    cdef inline void append(self, Entry *entry) noexcept:
+        """Take in an entry that is admitted."""
+        cdef Lane lane = self.lane
+        entry.stage, entry.where = QUEUED, <PyObject *> self
+        list_append(&self.entries, entry)
+        lane.queued += 1
+        self.weight += weight_of(entry)
+        if entry.extra != NULL:
+            lane.number += 1
+            entry.extra.number = lane.number
+        if lane.ranked:
+            heap_add(&self.ranks, rank_of(entry), number_of(entry), &entry.place, entry)
+        if (
+            self.heap == NULL
+            or (not self.pressing and self.is_complete())
+            or (lane.ranked and self.next() == entry)
+        ):
+            self.stand()
+
+    cdef inline void remove(self, Entry *entry) noexcept:
+        """Let an entry go, and have stand() called after the last."""
+        list_remove(&self.entries, entry)
+        self.lane.queued -= 1
+        self.weight -= weight_of(entry)
+        if self.lane.ranked:
+            heap_remove(&self.ranks, entry.place)
+
+    cdef void replace(self, Entry *entry, Entry *other) noexcept:
+        list_replace(&self.entries, entry, other)
+        if self.lane.ranked:
+            self.ranks.nodes[entry.place].place = &other.place
+            self.ranks.nodes[entry.place].what = other
+        self.weight += weight_of(other) - weight_of(entry)
+        self.stand()
+
+    cdef void stand(self) noexcept:
+        """Stand in the heap where it belongs: ready, lingering for company, blocked, or none."""
+        cdef Lane lane = self.lane
+        cdef bint blocked = self.in_flight >= lane.most_per_key
+        cdef bint pressing = not blocked and self.is_complete()
+        lane.pressing += <Py_ssize_t> pressing - <Py_ssize_t> self.pressing
+        self.pressing = pressing
+        if self.entries.count == 0:
+            self.stand_in(NULL)
+            self.weight = 0.0             # sums drift
+        elif blocked:
+            self.stand_in(&lane.blocked)
+        elif pressing or lane.latency == 0.0:
+            self.stand_in(&lane.ready)
+        else:
+            self.stand_in(&lane.lingering)
+
+    cdef void stand_in(self, Heap *heap) noexcept:
+        """Stand in a heap: by age, but among those that may go by the rank of what goes next."""
+        cdef Entry *entry
+        if self.heap != NULL:
+            heap_remove(self.heap, self.place)
+        self.heap = heap
+        if heap == &self.lane.ready:
+            entry = self.next()
+            heap_add(heap, rank_of(entry), number_of(entry), &self.place, <void *> self)
+        elif heap != NULL:
+            entry = self.entries.first
+            heap_add(heap, since_of(entry), number_of(entry), &self.place, <void *> self)
+
+
+cdef int reserve_keys(Lane lane) except -1:
+    """Have room for one key more in each of the heaps."""
+    heap_reserve(&lane.ready, len(lane.kept) + 1)
+    heap_reserve(&lane.lingering, len(lane.kept) + 1)
+    heap_reserve(&lane.blocked, len(lane.kept) + 1)
+    return 0
+
+
+cdef inline void extend(Lane lane, Entry *entries, Py_ssize_t count) noexcept:
+    """Have new entries without a key queued, of which nothing is known but their age."""
+    # Here, and where else it is done for each item, there is no += on what an object holds: Cython
+    # would take a reference to the object and give it back.
+    cdef Entry *end = entries + count
+    cdef Entry *entry = entries
+    cdef Entry *before = lane.keyless.entries.last
+    while entry != end:
+        entry.stage, entry.where = QUEUED, <PyObject *> lane.keyless
+        entry.before, entry.after = before, entry + 1
+        before = entry
+        entry += 1
+    before.after = NULL
+    list_link(&lane.keyless.entries, entries.before, entries, NULL, before)
+    lane.keyless.entries.count = lane.keyless.entries.count + count
+    lane.keyless.weight = lane.keyless.weight + count
+    lane.keyless.held = lane.keyless.held + count
+    lane.queued = lane.queued + count
+    lane.unsettled = lane.unsettled + count
+    if lane.keyless.heap == NULL or (not lane.keyless.pressing and lane.keyless.is_complete()):
+        lane.keyless.stand()
+
+
+cdef void rank_all(KeyQueue queue) noexcept:
+    """Go by rank from now on; what is queued is told apart by its age."""
+    cdef Entry *entry = queue.entries.first
+    while entry != NULL:
+        queue.lane.number += 1
+        heap_add(&queue.ranks, rank_of(entry), queue.lane.number, &entry.place, entry)
+        entry = entry.after
+    queue.stand()
+
+
+# ---------------------------------------------------------------------------------------- deciding
+cdef inline bint has_waited(Lane lane, double since, double now) noexcept:
+    """Tell whether an item need not wait for company any more."""
+    return (
+        lane.closed or lane.draining or since <= lane.flushed
+        or since + lane.latency <= now + RESOLUTION
+    )
+
+
+cdef KeyQueue due_key(Lane lane, double now):
+    """Give the key of which a batch should go now: of those that may, the one by rank."""
+    cdef KeyQueue queue
+    while lane.lingering.count and has_waited(lane, lane.lingering.nodes[0].rank, now):
+        queue = <KeyQueue> lane.lingering.nodes[0].what
+        queue.stand_in(&lane.ready)
+    if lane.ready.count:
+        return <KeyQueue> lane.ready.nodes[0].what
+    if lane.lingering.count and is_crowded(lane):
+        return <KeyQueue> lane.lingering.nodes[0].what
+    return None
+
+
+cdef str reason_of(KeyQueue queue, double now):
+    """Say why a batch of a key goes now that should."""
+    cdef Lane lane = queue.lane
+    cdef double since = since_of(queue.entries.first)
+    if queue.is_full():
+        return "size"
+    if queue.is_heavy():
+        return "weight"
+    if is_crowded(lane):
+        return "capacity"
+    if lane.closed:
+        return "close"
+    if lane.draining or since <= lane.flushed:
+        return "flush"
+    return "latency" if lane.latency > 0.0 else "natural"

@@ -1,0 +1,70 @@
+"""Items that a finalizer gives up in the middle of preparing a call for them."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from microbatch import Batcher
+
+
+@contextlib.contextmanager
+def during(event: str, function: str, act: Callable[[], object]) -> Iterator[None]:
+    """Do something when a function of that name is called, or returns, as a collection might."""
+
+    def profile(frame: FrameType, happened: str, _: Any) -> None:
+        if happened == event and frame.f_code.co_name == function:
+            act()
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+async def test_a_handler_is_not_called_for_nobody() -> None:
+    calls: list[list[str]] = []
+
+    async def handler(items: list[str]) -> list[str]:
+        calls.append(items)
+        return items
+
+    ticket = Batcher(handler, on_error="bisect").submit("a")
+    with during("call", "_call", ticket.cancel):
+        await asyncio.wait([ticket])
+        await asyncio.sleep(0)
+    assert calls == []
+
+
+async def test_an_answer_is_for_the_items_that_the_handler_was_called_with() -> None:
+    calls: list[list[str]] = []
+
+    async def handler(items: list[str]) -> list[str]:
+        calls.append(items)
+        return items
+
+    batcher = Batcher(handler, on_error="bisect")
+    one, two = batcher.submit("a"), batcher.submit("b")
+    with during("return", "narrow", one.cancel):
+        await asyncio.wait([one, two])
+    assert calls == [["a", "b"]]
+    assert two.result() == "b"
+
+
+async def test_what_leaves_before_a_call_is_not_in_it() -> None:
+    calls: list[list[str]] = []
+
+    async def handler(items: list[str]) -> list[str]:
+        calls.append(items)
+        return items
+
+    batcher = Batcher(handler, on_error="bisect")
+    one, two = batcher.submit("a"), batcher.submit("b")
+    with during("call", "narrow", one.cancel):
+        await asyncio.wait([one, two])
+    assert calls == [["b"]]
+    assert two.result() == "b"
