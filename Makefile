@@ -4,12 +4,13 @@ PYTHONS ?= python3 python3.13 python3.12 python3.11 python3.14 python3.15
 SOURCES := pyproject.toml setup.py README.md $(shell find microbatch -type f -not -name '*.pyc')
 NOX := .venv-nox/bin/nox
 
-.PHONY: help demo test coverage lint types docs bench conformance clean
+.PHONY: help demo test coverage sanitized lint types docs bench conformance clean
 
 help:
 	@echo "make demo    see it work: installs into .venv and runs the demonstration"
 	@echo "make test    run the tests on each Python found, from 3.11 to 3.15"
 	@echo "make coverage  run them on 3.11, 3.12 and 3.13, and see that they reach every line"
+	@echo "make sanitized  attack the core with hostile code, under sanitizers, on 3.11, 3.13 and 3.14"
 	@echo "make lint    check style, layers, changelog and packaging"
 	@echo "make types   run mypy, pyright and stubtest"
 	@echo "make docs    build the documentation and run its code"
@@ -26,7 +27,7 @@ test: $(NOX)
 coverage: $(NOX)
 	$(NOX) --error-on-missing-interpreters -s measured coverage
 
-lint types docs bench conformance: $(NOX)
+sanitized lint types docs bench conformance: $(NOX)
 	$(NOX) -s $@
 
 clean:

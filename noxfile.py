@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent
 PROJECT = nox.project.load_toml("pyproject.toml")
 MEASURED = ["3.11", "3.12", "3.13"]
 PYTHONS = [*MEASURED, "3.14", "3.15"]
+SANITIZED = ["3.11", "3.13", "3.14"]
 EVERYTHING = "cli,demo,opentelemetry,prometheus,retry,starlette,uvloop"
 ALLOWLIST = ROOT / "tests" / "typing" / "stubtest-allowlist.txt"
 
@@ -29,12 +30,12 @@ def install_group(session: nox.Session, name: str) -> None:
     session.install(*nox.project.dependency_groups(PROJECT, name))
 
 
-def build(session: nox.Session) -> Path:
+def build(session: nox.Session, **env: str) -> Path:
     """Build the sdist and, from it, the wheel into an empty folder; return the folder."""
     out = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(out, ignore_errors=True)
     session.install("build")
-    session.run("python", "-m", "build", "--outdir", str(out), env=SAFE_PATH, silent=True)
+    session.run("python", "-m", "build", "--outdir", str(out), env=SAFE_PATH | env, silent=True)
     return out
 
 
@@ -76,6 +77,39 @@ def coverage(session: nox.Session) -> None:
     session.install("coverage")
     session.run("coverage", "combine")
     session.run("coverage", "report")
+
+
+@nox.session(python=SANITIZED)
+def sanitized(session: nox.Session) -> None:
+    """Run the core's tests and the hostile machine (`-- STEPS`) under sanitizers; needs gcc."""
+    steps = session.posargs[0] if session.posargs else os.environ.get("STEPS", "1000000")
+    (wheel,) = build(session, MICROBATCH_SANITIZED="1").glob("*.whl")
+    wanted = ("hypothesis", "pytest>", "pytest-timeout")
+    group = nox.project.dependency_groups(PROJECT, "test")
+    session.install(str(wheel), "numpy", *(each for each in group if each.startswith(wanted)))
+    env = SAFE_PATH | under_sanitizers(session)
+    session.run("python", "-m", "pytest", "--timeout=600", "tests/core", env=env)
+    # Away from the checkout, which `python -m` would put before the wheel.
+    work = Path(session.create_tmp()).resolve()
+    shutil.copytree(ROOT / "tests" / "hostile", work / "tests" / "hostile", dirs_exist_ok=True)
+    seed = str(session.python).replace(".", "")
+    with session.chdir(work):
+        machine = ["-m", "tests.hostile", "--steps", steps, "--seed", seed]
+        session.run("python", *machine, env=under_sanitizers(session))
+
+
+def under_sanitizers(session: nox.Session) -> dict[str, str]:
+    """Give what a Python needs that is not built with them itself."""
+    ask = ["gcc", "-print-file-name=libasan.so"]
+    runtime = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(runtime).is_absolute():
+        session.error("gcc has no libasan.so: install it, or a gcc that comes with it")
+    return {
+        "LD_PRELOAD": runtime,
+        "ASAN_OPTIONS": "halt_on_error=1:detect_leaks=0",  # CPython keeps what it likes at its end
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        "PYTHONMALLOC": "malloc",  # or pools would hide what is used after it was freed
+    }
 
 
 @nox.session

@@ -1,5 +1,6 @@
 """The compiled core; everything else is declared in pyproject.toml."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,12 +8,19 @@ from setuptools import Extension, setup
 
 UNIX = sys.platform != "win32"
 
+# Set by the nox session of that name: what goes wrong with memory then ends the process.
+SANITIZED = bool(os.environ.get("MICROBATCH_SANITIZED"))
+SANITIZERS = ["-fsanitize=address,undefined"]
+WATCHED = [*SANITIZERS, "-O1", "-g", "-fno-omit-frame-pointer"]
+FAST = ["-O3"] if UNIX else []
+
 CORE = Extension(
     "microbatch._core",
     ["microbatch/_core.pyx"],
     depends=[str(path) for path in Path("microbatch/_native").iterdir()],
     include_dirs=["microbatch"],
-    extra_compile_args=["-O3"] if UNIX else [],
+    extra_compile_args=WATCHED if SANITIZED else FAST,
+    extra_link_args=SANITIZERS if SANITIZED else [],
     # What is marked as inline is so for a reason: a compiler that counts lines leaves the shortest
     # ways of an item out of line, which cost a tenth of it.
     define_macros=[("CYTHON_INLINE", "inline __attribute__((always_inline))")] if UNIX else [],
