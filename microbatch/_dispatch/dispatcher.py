@@ -158,6 +158,8 @@ class Dispatcher:
     def _start(self, batch: InFlightBatch[Any], items: list[Any]) -> None:
         """Call the handler in a task and a context of its own, a copy of the batcher's."""
         self._starting.append(batch)
+        if not batch.alive:  # finalizers have given it up meanwhile
+            self._abandon(batch)
         self.batched += batch.size
         self.batches[batch.reason] += 1
         context = self._makers_context.copy()

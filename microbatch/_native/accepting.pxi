@@ -87,8 +87,10 @@ cdef int commit(
     if count == 0:
         ticket.state = RETURNED
         return 0
-    if not plain or ticket.timing == OWN:
-        reserve(lane, ticket, entries, count)
+    if ticket.timing == OWN:
+        heap_reserve(&lane.own_deadlines, lane.own_deadlines.count + 1)
+    if not plain:
+        find_places(lane, entries, count)
     if dropped is not None:
         drop_oldest(lane, excess(lane, count), dropped)
     keep(lane, ticket)
@@ -151,11 +153,9 @@ cdef int withdraw(Lane lane, Ticket ticket) except -1:
     return 0
 
 
-cdef int reserve(Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count) except -1:
-    """Have room for a ticket and its items, wherever they are going to stand."""
+cdef int find_places(Lane lane, Entry *entries, Py_ssize_t count) except -1:
+    """Give items without a key the queue for these; have room by rank for all."""
     cdef Py_ssize_t index
-    if ticket.timing == OWN:
-        heap_reserve(&lane.own_deadlines, lane.own_deadlines.count + 1)
     for index in range(count):
         if entries[index].where == NULL:
             entries[index].where = <PyObject *> lane.keyless

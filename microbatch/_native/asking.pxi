@@ -31,20 +31,18 @@ cdef int ask(
     urgent = check_priority(priority)
     if key is UNSET:
         key = None if lane.key is None else lane.key(item)
-    queue = find(lane, KeyQueue, NULL, key, "key must be hashable")
-    note(lane, entry, queue, heavy, urgent)
+    queue = hold(lane, KeyQueue, NULL, key, "key must be hashable")
+    entry.where = <PyObject *> queue
+    note(lane, entry, heavy, urgent)
     if lane.dedupe is not None:
         same = lane.dedupe(item)
-        shared = find(lane, Shared, entry.where, same, "dedupe must give what is hashable")
+        shared = hold(lane, Shared, entry.where, same, "dedupe must give what is hashable")
         entry.extra.shared = <PyObject *> shared
-        shared.hold()
     return 0
 
 
-cdef int note(Lane lane, Entry *entry, KeyQueue queue, double weight, double priority) except -1:
-    """Note what was said of an item, and keep the queue of its key."""
-    queue.hold()
-    entry.where = <PyObject *> queue
+cdef int note(Lane lane, Entry *entry, double weight, double priority) except -1:
+    """Note what was said of an item, and have room for its key wherever that may stand."""
     reserve_keys(lane)
     entry.extra = <Extra *> PyMem_Calloc(1, sizeof(Extra))
     if entry.extra == NULL:

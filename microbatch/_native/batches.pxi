@@ -232,9 +232,9 @@ cdef InFlightBatch new_batch(Lane lane):
 
 
 cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
-    """Take as many entries of a key as fit into a batch."""
+    """Take as many entries of a key as fit into a batch, and into the list of their items."""
     cdef Lane lane = queue.lane
-    cdef Py_ssize_t most = min(lane.batch_size, queue.entries.count)
+    cdef Py_ssize_t most = min(<Py_ssize_t> len(items), queue.entries.count)
     cdef Entry *entry
     batch.reserve(most)
     queue.hold()                          # for the batch
@@ -245,8 +245,8 @@ cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
         list_remove(&queue.entries, entry)
         if lane.ranked:
             heap_remove(&queue.ranks, entry.place)
+        items[batch.size] = item_of(entry)
         batch.seat(entry)
-        items.append(item_of(entry))
         if is_shared(entry):
             (<Shared> entry.extra.shared).depart()
     queue.weight -= batch.weight
@@ -255,6 +255,7 @@ cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
     batch.queue, batch.of_key = queue, True
     queue.in_flight += 1
     queue.stand()
+    del items[batch.size:]
     return 0
 
 

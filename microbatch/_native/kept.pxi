@@ -81,20 +81,19 @@ cdef inline void table_link(Table *table, PyObject *keyed) noexcept:
     bucket[0] = keyed
 
 
-cdef int table_add(Table *table, Keyed keyed) except -1:
-    table_reserve(table)
+cdef void table_add(Table *table, Keyed keyed) noexcept:
+    """Add one, for which there is room."""
     table_link(table, <PyObject *> keyed)
     keyed.found = True
     table.count += 1
     table.version += 1
-    return 0
 
 
 cdef void table_remove(Table *table, Keyed keyed) noexcept:
     cdef PyObject **at = bucket_at(table, keyed.hash)
     while at[0] != <PyObject *> keyed:
         at = &(<Keyed> at[0]).chain
-    at[0] = keyed.chain
+    at[0], keyed.chain = keyed.chain, NULL
     table.count -= 1
     table.version += 1
 
@@ -104,6 +103,7 @@ cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash)
     cdef size_t version = table.version
     cdef PyObject *at = bucket_at(table, hash)[0]
     cdef Keyed keyed
+    cdef bint same                    # so that nothing of a comparison outlives it
     while at != NULL:
         keyed = <Keyed> at
         same = keyed.hash == hash and keyed.owner == owner and (
@@ -118,20 +118,27 @@ cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash)
     return None
 
 
-cdef Keyed find(Lane lane, type kind, PyObject *owner, object key, str rule):
-    """Give what stands for a key, a new one where there is none."""
+cdef Keyed hold(Lane lane, type kind, PyObject *owner, object key, str rule):
+    """Give what stands for a key, a new one where there is none, and have it kept."""
     cdef Py_hash_t hash
-    cdef Keyed keyed, fresh
+    cdef Keyed keyed, fresh = None
+    cdef size_t version
     try:
         hash = PyObject_Hash(key)
     except TypeError:
         raise TypeError(f"{rule}, got {key!r}") from None
-    keyed = table_find(&lane.table, owner, key, hash)
-    if keyed is None:
-        fresh = kind.__new__(kind)        # it may run a finalizer, and that look for the same
-        fresh.lane, fresh.key, fresh.hash, fresh.owner = lane, key, hash, owner
+    while True:
+        version = lane.table.version
         keyed = table_find(&lane.table, owner, key, hash)
-        if keyed is None:
+        if keyed is not None:
+            keyed.hold()
+            return keyed
+        if lane.table.version != version:     # what was compared is gone, and ran a finalizer
+            continue
+        if fresh is not None:
+            table_reserve(&lane.table)
+            fresh.hold()
             table_add(&lane.table, fresh)
-            keyed = fresh
-    return keyed
+            return fresh
+        fresh = kind.__new__(kind)            # it may run a finalizer, so look again
+        fresh.lane, fresh.key, fresh.hash, fresh.owner = lane, key, hash, owner

@@ -56,7 +56,7 @@ cdef class KeyQueue(Keyed):
             self.stand()
 
     cdef inline void remove(self, Entry *entry) noexcept:
-        """Let an entry go, and have stand() called after the last."""
+        """Let an entry go; who calls this calls stand() after the last."""
         list_remove(&self.entries, entry)
         self.lane.queued -= 1
         self.weight -= weight_of(entry)
@@ -75,12 +75,13 @@ cdef class KeyQueue(Keyed):
         """Stand in the heap where it belongs: ready, lingering for company, blocked, or none."""
         cdef Lane lane = self.lane
         cdef bint blocked = self.in_flight >= lane.most_per_key
+        if self.entries.count == 0:
+            self.weight = 0.0             # sums drift
         cdef bint pressing = not blocked and self.is_complete()
         lane.pressing += <Py_ssize_t> pressing - <Py_ssize_t> self.pressing
         self.pressing = pressing
         if self.entries.count == 0:
             self.stand_in(NULL)
-            self.weight = 0.0             # sums drift
         elif blocked:
             self.stand_in(&lane.blocked)
         elif pressing or lane.latency == 0.0:

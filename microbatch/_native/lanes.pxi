@@ -58,8 +58,7 @@ cdef class Lane:
         self.flushed, self.ageing, self.most_per_key = -INFINITY, 1.0, PY_SSIZE_T_MAX
         self.kept, self.gone, self.running, self.measures = set(), [], [], Measures()
         table_reserve(&self.table)
-        self.keyless = find(self, KeyQueue, NULL, None, "")
-        self.keyless.hold()
+        self.keyless = hold(self, KeyQueue, NULL, None, "")
         reserve_keys(self)
 
     def __init__(
@@ -78,6 +77,8 @@ cdef class Lane:
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
 
     def __dealloc__(self):
+        drop_tickets(&self.usual)
+        drop_tickets(&self.unusual)
         PyMem_Free(self.table.buckets)
         PyMem_Free(self.own_deadlines.nodes)
         PyMem_Free(self.ready.nodes)
@@ -91,6 +92,7 @@ cdef class Lane:
         max_batches_per_key=None, bint capture=False, bint draining=False,
     ):
         cdef double seconds = INFINITY if timeout is None else timeout
+        former = self.key, self.weigh, self.priority, self.dedupe     # to let go of last
         if priority is not None:
             self.rank()
         self.batch_size, self.latency = max_batch_size, 0.0 if draining else max_latency
@@ -154,7 +156,7 @@ cdef class Lane:
         cdef list items
         if self.queued == 0 or self.free_slots <= 0:
             return None
-        batch, items = new_batch(self), []
+        batch, items = new_batch(self), [None] * min(self.batch_size, self.queued)
         queue = due_key(self, now) if self.free_slots > 0 else None
         if queue is None:
             return None

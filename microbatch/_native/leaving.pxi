@@ -5,7 +5,6 @@ cdef int cancel(Lane lane, Ticket ticket, object message) except -1:
     cdef Py_ssize_t index, left = 0
     if ticket.state != PENDING:           # a finalizer came first
         return 0
-    value = ticket.value                  # to let go of last
     for index in range(count_of(ticket)):
         if entries_of(ticket)[index].stage != OVER:
             recount(lane, &entries_of(ticket)[index], hit)
@@ -13,6 +12,7 @@ cdef int cancel(Lane lane, Ticket ticket, object message) except -1:
             left += 1
     lane.unsettled -= left
     lane.cancelled += left
+    value = ticket.value                  # to let go of last
     ticket.value = message
     finish(lane, ticket, CANCELLED)
     try:

@@ -5,11 +5,11 @@ cdef inline int settle(
 ) except -1:
     """Give one waiter what became of its item."""
     cdef Ticket ticket = <Ticket> entry.ticket
-    former = ticket.value             # to let go of last
     if entry.extra == NULL:
         vacate(entry)
     else:
         detach(lane, entry)
+    former = ticket.value             # to let go of last
     lane.unsettled = lane.unsettled - 1
     if counted == NOT_YET:
         if state == RETURNED:

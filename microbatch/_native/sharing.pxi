@@ -5,7 +5,8 @@
 cdef class Shared(Keyed):
     """How equal items find each other: the entry that stands for them, and those that joined it.
 
-    When that one is settled or leaves, the first that joined stands in its place.
+    When that one is settled or leaves, the first that joined stands in its place: with its own item
+    while that is queued, with the one that was taken when it is in flight.
     """
 
     cdef KeyQueue queue               # its owner; its key is what dedupe() said
@@ -53,8 +54,10 @@ cdef class Shared(Keyed):
             list_replace(&self.lane.waiting_entries, leader, heir)
         elif heir.stage == QUEUED:
             (<KeyQueue> heir.where).replace(leader, heir)
-        else:
+        else:                             # and what was taken stays so
             (<InFlightBatch> heir.where).seats[heir.place].entry = heir
+            heir.extra.weight = leader.extra.weight
+            swap_items(leader, heir)
         return 0
 
     cdef int end(self) except -1:
@@ -65,6 +68,22 @@ cdef class Shared(Keyed):
             self.let_go()
             self.queue.let_go()
         return 0
+
+
+cdef int swap_items(Entry *one, Entry *other) except -1:
+    cdef object first = item_of(one), second = item_of(other)
+    set_item(one, second)
+    set_item(other, first)
+    return 0
+
+
+cdef int set_item(Entry *entry, object item) except -1:
+    cdef Ticket ticket = <Ticket> entry.ticket
+    if entry == &ticket.entry:
+        ticket.value = item
+    else:
+        (<list> ticket.value)[entry - (<ManyTicket> ticket).entries] = item
+    return 0
 
 
 cdef inline bint is_shared(Entry *entry) noexcept:

@@ -46,8 +46,8 @@ cdef class Waker:
         cdef Ticket ticket = <Ticket> self.settled[self.called]
         self.called += 1
         if self.called == len(self.settled) or self.called == 1024:
-            del self.settled[:self.called]
-            self.called = 0
+            called, self.called = self.called, 0
+            del self.settled[:called]
         return ticket
 
     cdef inline int call_back(self, Ticket ticket) except -1:

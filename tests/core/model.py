@@ -375,6 +375,10 @@ class Model:
             items = self.queue if batch is None else batch.here
             for item in items:
                 if caller in item.callers:
+                    if batch is not None and item.callers[0] is caller and item.callers[1:]:
+                        heir = item.callers[1]  # what was taken stays so
+                        heir.value, caller.value = caller.value, heir.value
+                        heir.weight = caller.weight
                     item.callers.remove(caller)
                     if not item.callers:
                         items.remove(item)

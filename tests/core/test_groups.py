@@ -431,3 +431,49 @@ def test_items_without_a_priority_keep_their_order_among_those_with_one(
     world.submitter.submit_many(range(10, 30))
     world.submit(*range(30, 40))
     assert world.due_items() == [*range(40), "late"]
+
+
+class Answering:
+    """A key whose comparison gives an answer that does something when it is asked."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> Any:
+        return Answer(self.act)
+
+
+class Answer:
+    """A comparison's answer: no."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self.act = act
+
+    def __bool__(self) -> bool:
+        self.act()
+        return False
+
+
+def test_a_comparison_whose_answer_cancels_what_is_compared(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    tickets: list[Any] = []
+
+    def cancel() -> None:
+        while tickets:
+            tickets.pop().cancel()
+        gc.collect()
+
+    for _ in range(3):
+        key = Answering(lambda: None)
+        ticket = world.submitter.submit("x", key=key)
+        key.act = cancel
+        del key
+        tickets.append(ticket)
+    world.submitter.submit("y", key=Answering(cancel))
+    assert ticket.cancelled()
+    assert world.take_items() == ["y"]

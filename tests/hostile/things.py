@@ -75,6 +75,21 @@ class Item:
         self.mischief.strike("item del")
 
 
+class Comparison:
+    """What comparing has shown, for whoever asks."""
+
+    def __init__(self, mischief: Mischief, same: bool) -> None:
+        self.mischief = mischief
+        self.same = same
+
+    def __bool__(self) -> bool:
+        self.mischief.strike("eq")
+        return self.same
+
+    def __del__(self) -> None:
+        self.mischief.strike("eq")
+
+
 class Key:
     """A key that equals others of the same value, or raises Spite."""
 
@@ -84,9 +99,10 @@ class Key:
         self.mischief = mischief
         self.value = value
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> Any:
         self.mischief.strike("eq")
-        return isinstance(other, Key) and self.value == other.value
+        same = isinstance(other, Key) and self.value == other.value
+        return same if self.value % 3 else Comparison(self.mischief, same)
 
     def __hash__(self) -> int:
         self.mischief.strike("hash")

@@ -26,6 +26,26 @@ def during(event: str, function: str, act: Callable[[], object]) -> Iterator[Non
         sys.setprofile(before)
 
 
+async def test_a_handler_is_cancelled_whose_items_are_given_up_before_it_is_called() -> None:
+    ends: list[str] = []
+
+    async def handler(items: list[str]) -> list[str]:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            ends.append("cancelled")
+            raise
+        return items
+
+    batcher = Batcher(handler)
+    ticket = batcher.submit("a")
+    with during("call", "_start", ticket.cancel):
+        await asyncio.wait([ticket])
+    await batcher.drain()
+    assert ends in ([], ["cancelled"])  # where it has begun, with an eager task
+    assert batcher.statistics().slots_busy == 0
+
+
 async def test_a_handler_is_not_called_for_nobody() -> None:
     calls: list[list[str]] = []
 
