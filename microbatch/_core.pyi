@@ -92,7 +92,7 @@ class InFlightBatch(Generic[_T]):
     task: Any
     """Whatever its owner has at work on it; so are ``places`` and ``attempt`` its owner's."""
     reason: Any
-    """Why it went when it did; None of what no batch was made of."""
+    """Why it was taken when it was; None where it has no slot: late items and the like."""
     places: Any
     attempt: int
     def __class_getitem__(cls, parameters: Any, /) -> GenericAlias: ...
@@ -218,7 +218,7 @@ class Measures:
         """How full each batch was, up to 1."""
     @property
     def queue_wait(self) -> Histogram:
-        """How many seconds each item was queued."""
+        """How many seconds each item waited until it was taken, for admission too."""
     @property
     def handler_time(self) -> Histogram:
         """How many seconds each handler call took."""

@@ -3,9 +3,10 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """The per-item half of microbatch, in C: tickets, the queue, deadlines, settling and waking.
 
-No policy lives here. The clock and the ways to be called back are handed in, so the same code runs
-under any event loop, under a virtual clock, and with no loop at all. ``_core.pyi`` is the contract
-of every public name; the parts are in ``_native``, one idea in each.
+What is asked for each item is decided here: who is admitted, refused or dropped, which key a batch
+should be of, when and why. The clock and the ways to be called back are handed in, so the same code
+runs under any event loop, under a virtual clock, and with no loop at all. ``_core.pyi`` is the
+contract of every public name; the parts are in ``_native``, one idea in each.
 """
 
 cimport cython

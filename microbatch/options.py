@@ -135,7 +135,8 @@ class Options:
     key: Identify | None = None
     """The items of one batch share ``key(item)``; None: all may go together, but those that are
     submitted with a ``key``. Size, weight and latency hold for each key; slots and capacity are
-    shared, and of the keys that are due the one with the oldest item goes first."""
+    shared, and of the keys that are due the one goes first whose next item is the oldest, or with
+    priorities has the lowest rank."""
     max_concurrent_batches_per_key: int | None = None
     """Slots that one key may take; None: all."""
     priority: Weigh | None = None
