@@ -145,6 +145,9 @@ class InFlightBatch(Generic[_T]):
     def failed(self) -> int:
         """How many items got an exception, those of its parts too."""
     @property
+    def number(self) -> int:
+        """Its number among those that were taken for a slot, from 1 on; 0 of others."""
+    @property
     def origins(self) -> list[int]:
         """Where the items of a part were seated in what it was parted from."""
     def part(self, start: int, stop: int) -> InFlightBatch[_T]:

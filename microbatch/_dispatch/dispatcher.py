@@ -262,7 +262,8 @@ class Dispatcher:
 
     def _handlers(self) -> UnderWay:
         """Give the batches under way, each with its handler call, or None while it has none."""
-        batches = {batch: task for task, batch in self._running.items() if batch.reason}
+        running = self._running.copy()  # which a finalizer may add to
+        batches = {batch: task for task, batch in running.items() if batch.reason}
         return self._runs.under_way(batches)
 
     def _tell_deadlocks(self) -> None:
@@ -331,7 +332,7 @@ class Dispatcher:
     def _tell_quiet(self) -> None:
         if self._running:
             return
-        for quiet in self._quiet:
+        for quiet in self._quiet.copy():
             if not quiet.done():
                 quiet.set_result(None)
 
@@ -368,7 +369,7 @@ class Dispatcher:
             )
         )
         self.lane.wake_soon()
-        for task in self._running:
+        for task in self._running.copy():
             task.cancel()
         return abandoned
 

@@ -21,8 +21,12 @@ class ReorderBuffer:
         self._ended: dict[InFlightBatch[Any], Callable[[], object]] = {}
 
     def depart(self, batch: InFlightBatch[Any]) -> None:
-        """Put a batch behind those that departed before it."""
-        self._departed.setdefault(line_of(batch), deque()).append(batch)
+        """Put a batch behind those that were taken before it."""
+        line = self._departed.setdefault(line_of(batch), deque())
+        place = len(line)
+        while place and line[place - 1].number > batch.number:  # a finalizer had it start first
+            place -= 1
+        line.insert(place, batch)
 
     def end(self, batch: InFlightBatch[Any], conclude: Callable[[], object]) -> None:
         """Conclude a batch when it is its turn, and now those whose turn it is."""

@@ -88,7 +88,7 @@ class HandlerTasks:
 
     def under_way(self, batches: Iterable[InFlightBatch[Any]]) -> UnderWay:
         """Give each batch its handler call under way; one that pauses has none."""
-        calls = {part.batch: (part, task) for task, part in self._calls.items()}
+        calls = {part.batch: (part, task) for task, part in self._calls.copy().items()}
         return {batch: calls.get(batch) for batch in batches}
 
 

@@ -21,6 +21,7 @@ cdef class InFlightBatch(Kept):
     cdef readonly Py_ssize_t size
     cdef Counted counted              # already, so not once more when they are settled
     cdef readonly double departed     # when it was taken
+    cdef readonly size_t number       # among those that were taken for a slot, from 1 on
     cdef readonly double ended        # when its handler call ended; 0: it is under way
     cdef readonly Py_ssize_t failed   # items that got an exception
     cdef InFlightBatch whole          # what it is a part of

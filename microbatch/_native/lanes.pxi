@@ -34,7 +34,8 @@ cdef class Lane:
     cdef list gone                    # what none points to any more
     cdef Heap ready, lingering, blocked               # the keys with queued items
     cdef Py_ssize_t pressing          # of which a batch should go at once
-    cdef size_t number
+    cdef size_t number                # of items that were admitted
+    cdef size_t taken                 # batches
     cdef EntryList waiting_entries    # for admission
     cdef readonly Py_ssize_t queued   # the admitted ones
     cdef readonly Py_ssize_t unsettled
@@ -161,6 +162,8 @@ cdef class Lane:
         if queue is None:
             return None
         self.free_slots -= 1
+        self.taken += 1
+        batch.number = self.taken
         batch.departed, batch.reason = now, reason_of(queue, now)
         take(batch, queue, items)
         self.measures.departed(batch, self.batch_size)

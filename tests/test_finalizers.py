@@ -1,4 +1,4 @@
-"""Items that a finalizer gives up in the middle of preparing a call for them."""
+"""What finalizers do in the middle of preparing a handler call."""
 
 import asyncio
 import contextlib
@@ -88,3 +88,27 @@ async def test_what_leaves_before_a_call_is_not_in_it() -> None:
         await asyncio.wait([one, two])
     assert calls == [["b"]]
     assert two.result() == "b"
+
+
+async def test_results_come_in_the_order_of_taking_whichever_batch_starts_first() -> None:
+    done: list[str] = []
+
+    async def handler(items: list[str]) -> list[str]:
+        await asyncio.sleep(1.0 if items == ["a"] else 0.0)
+        return items
+
+    batcher = Batcher(handler, max_latency=1.0, max_concurrent_batches=2, ordering="ordered")
+    tickets = [batcher.submit("a")]
+
+    def submit_another() -> None:
+        if len(tickets) == 1:
+            tickets.append(batcher.submit("b"))
+            batcher.flush()
+
+    with during("call", "depart", submit_another):
+        batcher.flush()
+    for ticket in tickets:
+        ticket.add_done_callback(lambda ticket: done.append(ticket.result()))
+    await asyncio.wait(tickets)
+    await asyncio.sleep(0)
+    assert done == ["a", "b"]
