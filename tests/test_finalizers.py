@@ -112,3 +112,21 @@ async def test_results_come_in_the_order_of_taking_whichever_batch_starts_first(
     await asyncio.wait(tickets)
     await asyncio.sleep(0)
     assert done == ["a", "b"]
+
+
+async def test_what_is_submitted_while_a_loop_is_new_to_a_batcher_is_handled_too() -> None:
+    async def handler(items: list[str]) -> list[str]:
+        return items
+
+    batcher = Batcher(handler)
+    tickets: list[Any] = []
+
+    def submit_another() -> None:
+        if not tickets:
+            tickets.append(None)
+            tickets.append(batcher.submit("inner"))
+
+    with during("call", "make_lane", submit_another):
+        outer = batcher.submit("outer")
+    assert await asyncio.gather(outer, tickets[1]) == ["outer", "inner"]
+    assert batcher.statistics().submitted == 2
