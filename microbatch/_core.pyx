@@ -95,7 +95,7 @@ cdef enum Overflow:
     DROP_OLDEST
 
 cdef dict OVERFLOW = {"wait": WAIT, "reject": REJECT, "drop_oldest": DROP_OLDEST}
-cdef object UNSET = ...               # a timeout that is not given
+cdef object UNSET = ...               # what is not given
 
 include "_native/entries.pxi"
 include "_native/tickets.pxi"

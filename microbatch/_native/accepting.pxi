@@ -67,14 +67,14 @@ cdef int bring_in(
     ticket.submitted = lane.now()
     ticket.timing = USUAL if seconds < 0.0 else OWN
     ticket.deadline = ticket.submitted + (lane.timeout if seconds < 0.0 else seconds)
+    if count == 0 and not lane.closed:
+        ticket.state = RETURNED
+        return 0
     if lane.unsettled + count <= lane.gate or (waits and not lane.closed):
         return commit(lane, ticket, entries, count, None)
-    if lane.closed or count:
-        dropped = new_batch(lane)
-        refuse(lane, count)
-        return commit(lane, ticket, entries, count, dropped)
-    ticket.state = RETURNED               # no items at all
-    return 0
+    dropped = new_batch(lane)
+    refuse(lane, count)
+    return commit(lane, ticket, entries, count, dropped)
 
 
 @cython.nonecheck(False)
@@ -84,9 +84,6 @@ cdef int commit(
     """Put all in its place; nothing runs meanwhile but what is written here."""
     cdef Py_ssize_t index
     cdef bint plain = entries.where == NULL and has_room(lane, count)
-    if count == 0:
-        ticket.state = RETURNED
-        return 0
     if ticket.timing == OWN:
         heap_reserve(&lane.own_deadlines, lane.own_deadlines.count + 1)
     if not plain:
@@ -113,9 +110,7 @@ cdef inline bint calls_for_attention(Lane lane, Ticket ticket, Py_ssize_t count)
         return False
     if is_pressed(lane):
         return True
-    if lane.lingering.count:
-        return lane.lingering.nodes[0].rank + lane.latency < lane.armed
-    return not lane.due_scheduled
+    return linger_end(lane) < lane.armed if lane.lingering.count else not lane.due_scheduled
 
 
 cdef int attend(Lane lane, Ticket ticket, Py_ssize_t count, InFlightBatch dropped) except -1:
@@ -130,9 +125,8 @@ cdef int attend(Lane lane, Ticket ticket, Py_ssize_t count, InFlightBatch droppe
             lane.held = lane.make_held()
         if lane.free_slots > 0 and lane.queued:
             due = is_pressed(lane)
-            if lane.lingering.count:
-                when = min(when, lane.lingering.nodes[0].rank + lane.latency)
-            elif not due and not lane.due_scheduled:
+            when = min(when, linger_end(lane))
+            if not due and not lane.lingering.count:
                 soon_due(lane)
         if when < lane.armed:
             arm(lane, when)

@@ -31,12 +31,14 @@ cdef int ask(
     urgent = check_priority(priority)
     if key is UNSET:
         key = None if lane.key is None else lane.key(item)
-    queue = hold(lane, KeyQueue, NULL, key, "key must be hashable")
+    queue = hold_keyed(lane, KeyQueue, NULL, key, "key must be hashable")
     entry.where = <PyObject *> queue
     note(lane, entry, heavy, urgent)
     if lane.dedupe is not None:
         same = lane.dedupe(item)
-        shared = hold(lane, Shared, entry.where, same, "dedupe must give what is hashable")
+        shared = hold_keyed(
+            lane, Shared, entry.where, same, "dedupe must give what is hashable"
+        )
         entry.extra.shared = <PyObject *> shared
     return 0
 

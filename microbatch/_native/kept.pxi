@@ -118,7 +118,7 @@ cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash)
     return None
 
 
-cdef Keyed hold(Lane lane, type kind, PyObject *owner, object key, str rule):
+cdef Keyed hold_keyed(Lane lane, type kind, PyObject *owner, object key, str rule):
     """Give what stands for a key, a new one where there is none, and have it kept."""
     cdef Py_hash_t hash
     cdef Keyed keyed, fresh = None

@@ -153,6 +153,11 @@ cdef inline bint has_waited(Lane lane, double since, double now) noexcept:
     )
 
 
+cdef inline double linger_end(Lane lane) noexcept:
+    """Say when the first of the keys that linger will have waited; infinity where none does."""
+    return lane.lingering.nodes[0].rank + lane.latency if lane.lingering.count else INFINITY
+
+
 cdef KeyQueue due_key(Lane lane, double now):
     """Give the key of which a batch should go now: of those that may, the one by rank."""
     cdef KeyQueue queue

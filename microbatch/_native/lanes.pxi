@@ -59,7 +59,7 @@ cdef class Lane:
         self.flushed, self.ageing, self.most_per_key = -INFINITY, 1.0, PY_SSIZE_T_MAX
         self.kept, self.gone, self.running, self.measures = set(), [], [], Measures()
         table_reserve(&self.table)
-        self.keyless = hold(self, KeyQueue, NULL, None, "")
+        self.keyless = hold_keyed(self, KeyQueue, NULL, None, "")
         reserve_keys(self)
 
     def __init__(
@@ -161,11 +161,11 @@ cdef class Lane:
         queue = due_key(self, now) if self.free_slots > 0 else None
         if queue is None:
             return None
+        batch.departed, batch.reason = now, reason_of(queue, now)
+        take(batch, queue, items)
         self.free_slots -= 1
         self.taken += 1
         batch.number = self.taken
-        batch.departed, batch.reason = now, reason_of(queue, now)
-        take(batch, queue, items)
         self.measures.departed(batch, self.batch_size)
         return batch, items
 
@@ -194,7 +194,7 @@ cdef class Lane:
         """Take what is left of one ticket, which is not done."""
         cdef InFlightBatch target = new_batch(self)
         cdef dict hit = {}
-        take_ticket(self, ticket, target, hit)
+        take_ticket(self, ticket, target, target, hit)
         left(self, hit)
         return target
 
@@ -235,10 +235,10 @@ cdef class Lane:
             rest(self)
             return
         arm(self, next_deadline(self))
-        if self.free_slots > 0 and self.lingering.count:
-            arm(self, self.lingering.nodes[0].rank + self.latency)
-        if self.free_slots > 0 and self.ready.count:           # an exit request came between
-            arm(self, self.now())
+        if self.free_slots > 0:
+            arm(self, linger_end(self))
+            if self.ready.count:          # an exit request came between
+                arm(self, self.now())
 
     # -------------------------------------------------------------------------------------- waking
     def wake(self):

@@ -59,19 +59,14 @@ cdef int take_late(
 ) except -1:
     """Take what is late, by where it was."""
     cdef Ticket ticket
-    cdef Entry *entry
-    cdef Py_ssize_t index
     queued.counted = in_flight.counted = LATE
     while True:
         ticket = next_late(lane, now)
         if ticket is None:
+            lane.late += queued.size + in_flight.size
             return 0
         untime(lane, ticket)
-        for index in range(count_of(ticket)):
-            entry = &entries_of(ticket)[index]
-            if entry.stage != OVER:
-                lane.late += 1
-                move(lane, entry, queued if batch_of(entry) is None else in_flight, hit)
+        take_ticket(lane, ticket, queued, in_flight, hit)
 
 
 cdef int move(Lane lane, Entry *entry, InFlightBatch target, dict hit) except -1:
@@ -83,13 +78,16 @@ cdef int move(Lane lane, Entry *entry, InFlightBatch target, dict hit) except -1
     return 0
 
 
-cdef int take_ticket(Lane lane, Ticket ticket, InFlightBatch target, dict hit) except -1:
+cdef int take_ticket(
+    Lane lane, Ticket ticket, InFlightBatch queued, InFlightBatch in_flight, dict hit
+) except -1:
+    """Take what is left of one ticket, by where it was."""
     cdef Entry *entry
     cdef Py_ssize_t index
     for index in range(count_of(ticket)):
         entry = &entries_of(ticket)[index]
         if entry.stage != OVER:
-            move(lane, entry, target, hit)
+            move(lane, entry, queued if batch_of(entry) is None else in_flight, hit)
     return 0
 
 

@@ -62,11 +62,10 @@ cdef class Shared(Keyed):
 
     cdef int end(self) except -1:
         """Take nobody more for this leader; the next equal item is handled anew."""
-        if self.leader != NULL:
-            self.leader.extra.shared = NULL
-            self.leader = NULL
-            self.let_go()
-            self.queue.let_go()
+        self.leader.extra.shared = NULL
+        self.leader = NULL
+        self.let_go()
+        self.queue.let_go()
         return 0
 
 
