@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any
 
 from microbatch import Batcher
+from microbatch.testing import RecordingHandler
 
 
 @contextlib.contextmanager
@@ -47,56 +48,38 @@ async def test_a_handler_is_cancelled_whose_items_are_given_up_before_it_is_call
 
 
 async def test_a_handler_is_not_called_for_nobody() -> None:
-    calls: list[list[str]] = []
-
-    async def handler(items: list[str]) -> list[str]:
-        calls.append(items)
-        return items
-
+    handler: RecordingHandler[str, str] = RecordingHandler()
     ticket = Batcher(handler, on_error="bisect").submit("a")
     with during("call", "_call", ticket.cancel):
         await asyncio.wait([ticket])
         await asyncio.sleep(0)
-    assert calls == []
+    assert handler.calls == []
 
 
 async def test_an_answer_is_for_the_items_that_the_handler_was_called_with() -> None:
-    calls: list[list[str]] = []
-
-    async def handler(items: list[str]) -> list[str]:
-        calls.append(items)
-        return items
-
+    handler: RecordingHandler[str, str] = RecordingHandler()
     batcher = Batcher(handler, on_error="bisect")
     one, two = batcher.submit("a"), batcher.submit("b")
     with during("return", "narrow", one.cancel):
         await asyncio.wait([one, two])
-    assert calls == [["a", "b"]]
+    assert [call.items for call in handler.calls] == [("a", "b")]
     assert two.result() == "b"
 
 
 async def test_what_leaves_before_a_call_is_not_in_it() -> None:
-    calls: list[list[str]] = []
-
-    async def handler(items: list[str]) -> list[str]:
-        calls.append(items)
-        return items
-
+    handler: RecordingHandler[str, str] = RecordingHandler()
     batcher = Batcher(handler, on_error="bisect")
     one, two = batcher.submit("a"), batcher.submit("b")
     with during("call", "narrow", one.cancel):
         await asyncio.wait([one, two])
-    assert calls == [["b"]]
+    assert [call.items for call in handler.calls] == [("b",)]
     assert two.result() == "b"
 
 
 async def test_results_come_in_the_order_of_taking_whichever_batch_starts_first() -> None:
     done: list[str] = []
 
-    async def handler(items: list[str]) -> list[str]:
-        await asyncio.sleep(1.0 if items == ["a"] else 0.0)
-        return items
-
+    handler = RecordingHandler[str, str](delay=lambda items: 1.0 if items == ["a"] else 0.0)
     batcher = Batcher(handler, max_latency=1.0, max_concurrent_batches=2, ordering="ordered")
     tickets = [batcher.submit("a")]
 
@@ -115,10 +98,7 @@ async def test_results_come_in_the_order_of_taking_whichever_batch_starts_first(
 
 
 async def test_what_is_submitted_while_a_loop_is_new_to_a_batcher_is_handled_too() -> None:
-    async def handler(items: list[str]) -> list[str]:
-        return items
-
-    batcher = Batcher(handler)
+    batcher: Batcher[str, str] = Batcher(RecordingHandler())
     tickets: list[Any] = []
 
     def submit_another() -> None:

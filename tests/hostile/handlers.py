@@ -27,16 +27,17 @@ class Handlers:
         self.failing = machine.plan.failing
 
     def chosen(self) -> Callable[[list[Any]], Any]:
-        chosen = {"whole": self.make_whole, "at once": self.make_at_once}
-        return chosen.get(self.machine.plan.handler, self.make_one_by_one)()
+        kind = self.machine.plan.handler
+        return self.make_one_by_one() if kind == "one by one" else self.make_whole(kind == "whole")
 
-    def make_whole(self) -> Callable[[list[Any]], Any]:
+    def make_whole(self, takes_time: bool) -> Callable[[list[Any]], Any]:
         async def whole(items: list[Item]) -> Any:
             self.machine.begin(items)
             try:
                 self.mischief.strike("handler")
-                await asyncio.sleep(self.pace())
-                self.mischief.strike("handler")
+                if takes_time:
+                    await asyncio.sleep(self.pace())
+                    self.mischief.strike("handler")
                 return self.answer(items)
             except BaseException as error:
                 self.fail(items, error)
@@ -45,20 +46,6 @@ class Handlers:
                 self.machine.end(items)
 
         return whole
-
-    def make_at_once(self) -> Callable[[list[Any]], Any]:
-        async def at_once(items: list[Item]) -> Any:
-            self.machine.begin(items)
-            try:
-                self.mischief.strike("handler")
-                return self.answer(items)
-            except BaseException as error:
-                self.fail(items, error)
-                raise
-            finally:
-                self.machine.end(items)
-
-        return at_once
 
     def make_one_by_one(self) -> Callable[[list[Any]], Any]:
         async def one_by_one(items: list[Item]) -> AsyncIterator[tuple[Any, Any]]:

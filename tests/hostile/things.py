@@ -43,17 +43,14 @@ HOOKS = frozenset(
 """Where hostile code is called."""
 
 
-class Item:
-    """One submission's item; ``number`` says which."""
+class Numbered:
+    """What belongs to the item of that number, and equals nothing else."""
 
-    __slots__ = ("__weakref__", "key", "mischief", "number", "priority", "same", "weight")
+    __slots__ = ("__weakref__", "mischief", "number")
 
     def __init__(self, mischief: Mischief, number: int) -> None:
         self.mischief = mischief
         self.number = number
-        self.key = self.same = 0
-        self.weight = 1.0
-        self.priority = 0.0
 
     def __eq__(self, other: object) -> bool:
         self.mischief.strike("eq")
@@ -62,6 +59,18 @@ class Item:
     def __hash__(self) -> int:
         self.mischief.strike("hash")
         return self.number
+
+
+class Item(Numbered):
+    """One submission's item."""
+
+    __slots__ = ("key", "priority", "same", "weight")
+
+    def __init__(self, mischief: Mischief, number: int) -> None:
+        super().__init__(mischief, number)
+        self.key = self.same = 0
+        self.weight = 1.0
+        self.priority = 0.0
 
     def __lt__(self, other: Any) -> bool:
         self.mischief.strike("lt")
@@ -120,22 +129,10 @@ class Key:
         self.mischief.strike("key del")
 
 
-class Result:
+class Result(Numbered):
     """The result of the item of that number."""
 
-    __slots__ = ("__weakref__", "mischief", "number")
-
-    def __init__(self, mischief: Mischief, number: int) -> None:
-        self.mischief = mischief
-        self.number = number
-
-    def __eq__(self, other: object) -> bool:
-        self.mischief.strike("eq")
-        return self is other
-
-    def __hash__(self) -> int:
-        self.mischief.strike("hash")
-        return self.number
+    __slots__ = ()
 
     def __del__(self) -> None:
         self.mischief.strike("result del")
