@@ -33,7 +33,7 @@ def new_submitter() -> tuple[Any, Any]:
         on_given_up=nothing,
         on_own_wait=nothing,
         on_callback_error=nothing,
-        hold=None,
+        pin=None,
         cancelled_error=RuntimeError,
         invalid_state_error=RuntimeError,
         done_future=None,

@@ -253,7 +253,7 @@ class Lane:
         on_given_up: Callable[[Ticket[Any]], object],
         on_own_wait: Callable[[], object],
         on_callback_error: Callable[[BaseException, Any, Ticket[Any]], object],
-        hold: Callable[[], object] | None,
+        pin: Callable[[], object] | None,
         cancelled_error: Callable[..., BaseException],
         invalid_state_error: Callable[..., BaseException],
         done_future: object,

@@ -24,8 +24,8 @@ from microbatch.errors import BatcherClosedError, CapacityError, OverweightError
 
 cdef extern from "Python.h":
     int PyExceptionInstance_Check(object)
-    int enter "PyContext_Enter"(object) noexcept
-    int leave "PyContext_Exit"(object) noexcept
+    int enter_context "PyContext_Enter"(object) noexcept
+    int leave_context "PyContext_Exit"(object) noexcept
     object PyContext_CopyCurrent()
     PyObject *call_one "PyObject_CallOneArg"(object, object)
     object PyLong_FromVoidPtr(void *)
@@ -110,7 +110,7 @@ include "_native/admission.pxi"
 include "_native/asking.pxi"
 include "_native/accepting.pxi"
 include "_native/leaving.pxi"
-include "_native/waits.pxi"
+include "_native/own_waits.pxi"
 include "_native/histograms.pxi"
 include "_native/scheduling.pxi"
 include "_native/waking.pxi"

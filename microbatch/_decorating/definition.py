@@ -79,7 +79,7 @@ class Definition:
             return work(instance(), *lists, **named)
 
         transposed = self.bound_signature.transpose(call)
-        return Dispatchers(transposed, self.options, self.name, hold=instance, context=self.context)
+        return Dispatchers(transposed, self.options, self.name, pin=instance, context=self.context)
 
 
 def kind_of(given: object) -> type[Any] | None:

@@ -49,7 +49,7 @@ class Dispatcher:
         options: Options,
         name: str,
         *,
-        hold: Callable[[], object] | None,
+        pin: Callable[[], object] | None,
         context: Context,
     ) -> None:
         self.loop = loop
@@ -79,7 +79,7 @@ class Dispatcher:
             clock=self._clock,
             call_at=self._timer.call_at,
             context=self._context,
-            hold=hold,
+            pin=pin,
             on_due=self._pump,
             on_abandoned=self._abandon,
             on_idle=self._tell_quiet,

@@ -30,14 +30,14 @@ class Dispatchers(Router):
         handler: Handler,
         options: Options,
         name: str,
-        hold: Callable[[], object] | None = None,
+        pin: Callable[[], object] | None = None,
         context: Context | None = None,
     ) -> None:
         super().__init__(asyncio._get_running_loop)
         self.handler = handler
         self.options = options
         self.name = name
-        self._hold = hold
+        self._pin = pin
         self._context = makers_context() if context is None else context
         self._dispatchers: dict[AbstractEventLoop, Dispatcher] = {}
         self._past = BatcherStatistics()
@@ -72,7 +72,7 @@ class Dispatchers(Router):
     def _open(self, loop: AbstractEventLoop) -> Dispatcher:
         self._forget_closed_loops()
         dispatcher = Dispatcher(
-            loop, self.handler, self.options, self.name, hold=self._hold, context=self._context
+            loop, self.handler, self.options, self.name, pin=self._pin, context=self._context
         )
         first = self._dispatchers.setdefault(loop, dispatcher)
         if first is not dispatcher:  # a finalizer has submitted an item meanwhile

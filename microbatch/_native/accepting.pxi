@@ -1,27 +1,22 @@
 # Accepting: a ticket and its items come in. The user's code runs before, or after, never within.
 
-cdef inline Ticket submit_one(
-    Lane lane, object item, object timeout, object weight, object key, object priority, bint call,
-    bint waits,
-):
+cdef inline Ticket submit_one(Lane lane, object item, const Own *own, bint call, bint waits):
     """Accept one item; with ``waits`` it waits for admission, whatever overflow says."""
     cdef Ticket ticket
-    cdef double seconds = -1.0 if timeout is UNSET else seconds_of(timeout)
+    cdef double seconds = seconds_of(<object> own.timeout)
     ticket = BatchedCall.__new__(BatchedCall) if call else Ticket.__new__(Ticket)
     ticket.value, ticket.entry.ticket = item, <PyObject *> ticket
-    if lane.asks or not (weight is UNSET and key is UNSET and priority is UNSET):
-        bring_in_asked(lane, ticket, &ticket.entry, 1, seconds, waits, weight, key, priority)
+    if is_asked(lane, own):
+        bring_in_asked(lane, ticket, &ticket.entry, 1, seconds, waits, own)
     else:
         bring_in(lane, ticket, &ticket.entry, 1, seconds, waits)
     return ticket
 
 
-cdef Ticket submit_many(
-    Lane lane, list items, object timeout, object key, object priority, bint return_exceptions
-):
+cdef Ticket submit_many(Lane lane, list items, const Own *own, bint return_exceptions):
     cdef ManyTicket many
     cdef Py_ssize_t index, count = len(items)
-    cdef double seconds = -1.0 if timeout is UNSET else seconds_of(timeout)
+    cdef double seconds = seconds_of(<object> own.timeout)
     many = ManyTicket.__new__(ManyTicket)
     many.entries = <Entry *> PyMem_Calloc(max(count, 1), sizeof(Entry))
     if many.entries == NULL:
@@ -30,8 +25,8 @@ cdef Ticket submit_many(
     many.return_exceptions, many.first_failure = return_exceptions, -1
     for index in range(count):
         many.entries[index].ticket = <PyObject *> many
-    if lane.asks or not (key is UNSET and priority is UNSET):
-        bring_in_asked(lane, many, many.entries, count, seconds, False, UNSET, key, priority)
+    if is_asked(lane, own):
+        bring_in_asked(lane, many, many.entries, count, seconds, False, own)
     else:
         bring_in(lane, many, many.entries, count, seconds, False)
     return many
@@ -39,18 +34,19 @@ cdef Ticket submit_many(
 
 cdef int bring_in_asked(
     Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count, double seconds, bint waits,
-    object weight, object key, object priority,
+    const Own *own,
 ) except -1:
     """Ask where items belong, unless they are refused anyway, and accept them."""
     if lane.closed:
         refuse(lane, count)
-    if weight is not UNSET and lane.batch_weight == INFINITY:
+    if own.weight != NOTHING.weight and lane.batch_weight == INFINITY:
+        weight = <object> own.weight
         raise ValueError(f"weight must not be given without max_batch_weight, got {weight!r}")
     try:
         lane.asks = True
-        if priority is not UNSET:
-            lane.rank()
-        ask_all(lane, ticket, entries, count, weight, key, priority)
+        if own.priority != NOTHING.priority:
+            lane.go_by_rank()
+        ask_all(lane, ticket, entries, count, own)
         bring_in(lane, ticket, entries, count, seconds, waits)
     finally:
         forget_asked(lane, entries, count)
@@ -63,7 +59,7 @@ cdef int bring_in(
     """Accept a ticket with its items, and see to it that somebody comes for them."""
     ticket.lane = lane
     if lane.capture:
-        ticket.captured = PyContext_CopyCurrent()
+        ticket.context_or_traceback = PyContext_CopyCurrent()
     ticket.submitted = lane.now()
     ticket.timing = USUAL if seconds < 0.0 else OWN
     ticket.deadline = ticket.submitted + (lane.timeout if seconds < 0.0 else seconds)
@@ -121,8 +117,8 @@ cdef int attend(Lane lane, Ticket ticket, Py_ssize_t count, InFlightBatch droppe
         if dropped is not None:
             dropped.fail(lane.dropped_error)
             lane.waker.soon()
-        if lane.unsettled == count and lane.make_held is not None:
-            lane.held = lane.make_held()
+        if lane.unsettled == count and lane.pin is not None:
+            lane.pinned = lane.pin()
         if lane.free_slots > 0 and lane.queued:
             due = is_pressed(lane)
             when = min(when, linger_end(lane))

@@ -1,22 +1,41 @@
-# Asking: what the user's functions say of items, before anything of these is accepted.
+# Asking: what is to be known of items before anything of these is accepted.
+
+cdef struct Own:
+    # What a submission says itself, in place of the options; UNSET where it does not.
+    PyObject *timeout
+    PyObject *weight
+    PyObject *key
+    PyObject *priority
+
+
+cdef inline Own own_of(object timeout, object weight, object key, object priority) noexcept:
+    return Own(<PyObject *> timeout, <PyObject *> weight, <PyObject *> key, <PyObject *> priority)
+
+
+cdef Own NOTHING = own_of(UNSET, UNSET, UNSET, UNSET)
+
+
+cdef inline bint is_asked(Lane lane, const Own *own) noexcept:
+    """Tell whether more is to be known of an item than that it is one."""
+    cdef PyObject *unset = NOTHING.weight
+    return lane.asks or own.weight != unset or own.key != unset or own.priority != unset
+
 
 cdef int ask_all(
-    Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count,
-    object weight, object key, object priority,
+    Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count, const Own *own
 ) except -1:
     """Ask about the items of a ticket; whatever the functions raise goes on to the caller."""
     cdef Py_ssize_t index
     for index in range(count):
-        ask(lane, &entries[index], item_of(&entries[index]), weight, key, priority)
+        ask(lane, &entries[index], item_of(&entries[index]), own)
     return 0
 
 
-cdef int ask(
-    Lane lane, Entry *entry, object item, object weight, object key, object priority
-) except -1:
+cdef int ask(Lane lane, Entry *entry, object item, const Own *own) except -1:
     cdef double heavy, urgent
     cdef KeyQueue queue
     cdef Shared shared
+    weight, key, priority = <object> own.weight, <object> own.key, <object> own.priority
     if weight is UNSET:
         weight = 1.0 if lane.weigh is None else lane.weigh(item)
     heavy = check_weight(weight)
@@ -94,8 +113,10 @@ cdef inline double check_number(str name, object value) except? -1.0:
 
 
 cdef double seconds_of(object timeout) except? -2.0:
-    """Check a timeout, and give it in seconds."""
+    """Check a timeout, and give it in seconds; -1 where it is not given."""
     cdef double seconds
+    if timeout is UNSET:
+        return -1.0
     if timeout is None:
         return INFINITY
     if isinstance(timeout, bool) or not hasattr(type(timeout), "__float__"):

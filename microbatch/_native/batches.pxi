@@ -273,7 +273,7 @@ cdef inline Entry *joined_of(Entry *entry) noexcept:
 
 
 cdef object context_of(Entry *entry):
-    return None if entry == NULL else (<Ticket> entry.ticket).captured
+    return None if entry == NULL else (<Ticket> entry.ticket).context_or_traceback
 
 
 cdef object deadline_of(Entry *entry):

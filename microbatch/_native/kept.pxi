@@ -26,11 +26,11 @@ cdef class Kept:
 
 @cython.internal
 cdef class Keyed(Kept):
-    """What is found by a key, among those of one owner."""
+    """What is found by a key, among those of one scope."""
 
     cdef readonly object key
     cdef Py_hash_t hash
-    cdef PyObject *owner
+    cdef PyObject *scope
     cdef PyObject *chain              # the next in its bucket
     cdef bint found                   # by its key, still
 
@@ -98,7 +98,7 @@ cdef void table_remove(Table *table, Keyed keyed) noexcept:
     table.version += 1
 
 
-cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash):
+cdef Keyed table_find(Table *table, PyObject *scope, object key, Py_hash_t hash):
     """Find by a key; where comparing keys has changed the table, look again."""
     cdef size_t version = table.version
     cdef PyObject *at = bucket_at(table, hash)[0]
@@ -106,7 +106,7 @@ cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash)
     cdef bint same                    # so that nothing of a comparison outlives it
     while at != NULL:
         keyed = <Keyed> at
-        same = keyed.hash == hash and keyed.owner == owner and (
+        same = keyed.hash == hash and keyed.scope == scope and (
             keyed.key is key or keyed.key == key
         )
         if table.version != version:
@@ -118,7 +118,7 @@ cdef Keyed table_find(Table *table, PyObject *owner, object key, Py_hash_t hash)
     return None
 
 
-cdef Keyed hold_keyed(Lane lane, type kind, PyObject *owner, object key, str rule):
+cdef Keyed hold_keyed(Lane lane, type kind, PyObject *scope, object key, str rule):
     """Give what stands for a key, a new one where there is none, and have it kept."""
     cdef Py_hash_t hash
     cdef Keyed keyed, fresh = None
@@ -129,7 +129,7 @@ cdef Keyed hold_keyed(Lane lane, type kind, PyObject *owner, object key, str rul
         raise TypeError(f"{rule}, got {key!r}") from None
     while True:
         version = lane.table.version
-        keyed = table_find(&lane.table, owner, key, hash)
+        keyed = table_find(&lane.table, scope, key, hash)
         if keyed is not None:
             keyed.hold()
             return keyed
@@ -141,4 +141,4 @@ cdef Keyed hold_keyed(Lane lane, type kind, PyObject *owner, object key, str rul
             table_add(&lane.table, fresh)
             return fresh
         fresh = kind.__new__(kind)            # it may run a finalizer, so look again
-        fresh.lane, fresh.key, fresh.hash, fresh.owner = lane, key, hash, owner
+        fresh.lane, fresh.key, fresh.hash, fresh.scope = lane, key, hash, scope

@@ -134,7 +134,7 @@ cdef inline void extend(Lane lane, Entry *entries, Py_ssize_t count) noexcept:
         lane.keyless.stand()
 
 
-cdef void rank_all(KeyQueue queue) noexcept:
+cdef void rank_queue(KeyQueue queue) noexcept:
     """Go by rank from now on; what is queued is told apart by its age."""
     cdef Entry *entry = queue.entries.first
     while entry != NULL:

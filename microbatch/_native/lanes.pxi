@@ -7,7 +7,7 @@ cdef class Lane:
     cdef readonly object loop
     cdef readonly str name
     cdef object clock, call_soon, call_soon_threadsafe, call_at
-    cdef object on_due, on_abandoned, on_idle, on_given_up, on_own_wait, make_held
+    cdef object on_due, on_abandoned, on_idle, on_given_up, on_own_wait, pin
     cdef object cancelled_error, invalid_state_error
     cdef object get_loop
     cdef object mark                  # the loop's mark while this lane's loop last ran
@@ -42,7 +42,7 @@ cdef class Lane:
     cdef readonly Py_ssize_t joined   # of these, how many are handled with an equal one
     cdef Py_ssize_t joined_in_flight
 
-    cdef object held, timer
+    cdef object pinned, timer
     cdef double armed
     cdef bint due_scheduled, waits_noted
     cdef Waker waker
@@ -64,7 +64,7 @@ cdef class Lane:
 
     def __init__(
         self, loop, str name, *, clock, call_soon, call_soon_threadsafe, call_at, on_due,
-        on_abandoned, on_idle, on_given_up, on_own_wait, on_callback_error, hold, cancelled_error,
+        on_abandoned, on_idle, on_given_up, on_own_wait, on_callback_error, pin, cancelled_error,
         invalid_state_error, done_future,
     ):
         self.loop, self.name = loop, name
@@ -72,7 +72,7 @@ cdef class Lane:
         self.clock, self.call_at = clock, call_at
         self.call_soon, self.call_soon_threadsafe = call_soon, call_soon_threadsafe
         self.on_due, self.on_abandoned, self.on_idle = on_due, on_abandoned, on_idle
-        self.on_given_up, self.on_own_wait, self.make_held = on_given_up, on_own_wait, hold
+        self.on_given_up, self.on_own_wait, self.pin = on_given_up, on_own_wait, pin
         self.cancelled_error, self.invalid_state_error = cancelled_error, invalid_state_error
         self.waker = new_waker(self, on_callback_error, done_future)
         self.native_clock = NATIVE_CLOCK and clock is time.monotonic
@@ -95,7 +95,7 @@ cdef class Lane:
         cdef double seconds = INFINITY if timeout is None else timeout
         former = self.key, self.weigh, self.priority, self.dedupe     # to let go of last
         if priority is not None:
-            self.rank()
+            self.go_by_rank()
         self.batch_size, self.latency = max_batch_size, 0.0 if draining else max_latency
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
         self.batch_weight = INFINITY if max_batch_weight is None else max_batch_weight
@@ -123,7 +123,7 @@ cdef class Lane:
     def flush(self):
         self.flushed = self.now()
 
-    cdef int rank(self) except -1:
+    cdef int go_by_rank(self) except -1:
         """Have items taken by rank from now on, those that are queued already too."""
         if self.ranked:
             return 0
@@ -133,7 +133,7 @@ cdef class Lane:
         self.ranked = True
         for kept in self.kept:
             if isinstance(kept, KeyQueue):
-                rank_all(<KeyQueue> kept)
+                rank_queue(<KeyQueue> kept)
         return 0
 
     # ----------------------------------------------------------------------------------- accepting
@@ -180,7 +180,7 @@ cdef class Lane:
         cdef InFlightBatch queued = new_batch(self), in_flight = new_batch(self)
         cdef dict hit = {}
         take_late(self, queued, in_flight, hit, now)
-        return queued, in_flight, left(self, hit)
+        return queued, in_flight, finish_taking(self, hit)
 
     def take_all(self):
         """Take every unsettled item, in flight ones too: what is left when closing times out."""
@@ -195,7 +195,7 @@ cdef class Lane:
         cdef InFlightBatch target = new_batch(self)
         cdef dict hit = {}
         take_ticket(self, ticket, target, target, hit)
-        left(self, hit)
+        finish_taking(self, hit)
         return target
 
     # --------------------------------------------------------------------------------------- waits

@@ -109,7 +109,7 @@ cdef int take_all(Lane lane, TicketList *tickets, InFlightBatch target, dict hit
     return 0
 
 
-cdef list left(Lane lane, dict hit):
+cdef list finish_taking(Lane lane, dict hit):
     """Tell of the batches that items were taken out of, and give them."""
     go_on(lane)
     tell_abandoned(lane, hit)

@@ -42,6 +42,6 @@ cdef int disarm(Lane lane) except -1:
 
 cdef int rest(Lane lane) except -1:
     disarm(lane)
-    lane.held = lane.mark = None      # the mark would keep the loop alive
+    lane.pinned = lane.mark = None      # the mark would keep the loop alive
     lane.on_idle()
     return 0

@@ -9,7 +9,7 @@ cdef class Shared(Keyed):
     while that is queued, with the one that was taken when it is in flight.
     """
 
-    cdef KeyQueue queue               # its owner; its key is what dedupe() said
+    cdef KeyQueue queue               # its scope; its key is what dedupe() said
     cdef Entry *leader                # NULL: none so far, or it is over
     cdef EntryList joined
 
@@ -60,7 +60,7 @@ cdef class Shared(Keyed):
             swap_items(leader, heir)
         return 0
 
-    cdef int end(self) except -1:
+    cdef int dissolve(self) except -1:
         """Take nobody more for this leader; the next equal item is handled anew."""
         self.leader.extra.shared = NULL
         self.leader = NULL
@@ -100,7 +100,7 @@ cdef int detach(Lane lane, Entry *entry) except -1:
             shared.hand_over()
             entry.stage = OVER
         else:
-            shared.end()
+            shared.dissolve()
     if entry.stage == IN_FLIGHT:
         vacate(entry)
     elif entry.stage == JOINED:

@@ -58,21 +58,20 @@ cdef class Submitter:
         item is dropped, as ``overflow`` says. Raises BatcherClosedError after closing, and
         RuntimeError where no event loop runs.
         """
-        return submit_one(
-            self.router.here(), self.whole(item), timeout, weight, key, priority, False, False
-        )
+        cdef Own own = own_of(timeout, weight, key, priority)
+        return submit_one(self.router.here(), self.whole(item), &own, False, False)
 
     def submit_nowait(self, item, *, timeout=..., weight=..., key=..., priority=...):
         """Submit one item as submit() does; raise CapacityError where it would have to wait."""
+        cdef Own own = own_of(timeout, weight, key, priority)
         cdef Lane lane = self.router.here()
         if lane.overflow == WAIT and is_crowded(lane) and not lane.closed:
             refuse_for_want_of_room(lane, 1)
-        return submit_one(lane, self.whole(item), timeout, weight, key, priority, False, False)
+        return submit_one(lane, self.whole(item), &own, False, False)
 
     def _submit_waiting(self, item):
         """Submit one item as submit() does, and at capacity wait, whatever ``overflow`` says."""
-        cdef Lane lane = self.router.here()
-        return submit_one(lane, self.whole(item), UNSET, UNSET, UNSET, UNSET, False, True)
+        return submit_one(self.router.here(), self.whole(item), &NOTHING, False, True)
 
     def submit_many(
         self, items, *, timeout=..., key=..., priority=..., bint return_exceptions=False
@@ -84,6 +83,7 @@ cdef class Submitter:
         handled in several batches. Raises TypeError for what is one item, or has no order, or is a
         table: text, bytes, a mapping, a set, a data frame. For the rest it is as submit().
         """
+        cdef Own own = own_of(timeout, UNSET, key, priority)
         cdef Lane lane = self.router.here()
         if type(items) is not list:
             self.router.check_items(items)
@@ -91,7 +91,7 @@ cdef class Submitter:
         if self.width > 1:
             for item in every:
                 self.whole(item)
-        return submit_many(lane, every, timeout, key, priority, return_exceptions)
+        return submit_many(lane, every, &own, return_exceptions)
 
     cdef inline object whole(self, object item):
         """Give an item back; TypeError where it lacks one value for each parameter."""
@@ -154,7 +154,7 @@ cdef object call_submitter(PyObject *self, PyObject *arguments, PyObject *keywor
         item = bind_call(submitter, args, kwargs)
     else:
         item = args[0] if submitter.arity == 1 else args
-    return submit_one(submitter.router.here(), item, UNSET, UNSET, UNSET, UNSET, True, False)
+    return submit_one(submitter.router.here(), item, &NOTHING, True, False)
 
 
 cdef inline object bind_call(CallableSubmitter submitter, tuple args, dict kwargs):

@@ -28,7 +28,7 @@ cdef class Ticket:
     cdef object context
     # The context of the submission, where the lane captures it; of a failed ticket the traceback
     # that its exception came with.
-    cdef object captured
+    cdef object context_or_traceback
     cdef PyObject *older          # its neighbours among the lane's unsettled tickets
     cdef PyObject *newer
     cdef readonly double deadline
@@ -86,7 +86,7 @@ cdef class Ticket:
         if self.state == RETURNED:
             return self.value
         if self.state == RAISED:
-            PyException_SetTraceback(self.value, self.captured)
+            PyException_SetTraceback(self.value, self.context_or_traceback)
             raise self.value
         raise self._why_no_result()
 
@@ -280,7 +280,7 @@ cdef void set_error(Ticket self) noexcept:
     try:
         error = self.exception()
         if self.state == RAISED:
-            PyException_SetTraceback(error, self.captured)
+            PyException_SetTraceback(error, self.context_or_traceback)
     except BaseException as raised:
         error = raised
     PyErr_SetObject(type(error), error)

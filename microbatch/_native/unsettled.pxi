@@ -49,13 +49,13 @@ cdef void untime(Lane lane, Ticket ticket) noexcept:
 
 cdef inline int finish(Lane lane, Ticket ticket, State state) except -1:
     """Have a ticket done, and own it no more."""
-    captured = ticket.captured            # to let go of last
+    former = ticket.context_or_traceback            # to let go of last
     unlink(&lane.usual if ticket.timing == USUAL else &lane.unusual, ticket)
     if ticket.timing == OWN:
         heap_remove(&lane.own_deadlines, ticket.place)
     ticket.state = state
     if state == RAISED:
-        ticket.captured = traceback_of(ticket.value)
+        ticket.context_or_traceback = traceback_of(ticket.value)
     if ticket.callback is not None:
         lane.waker.settled.append(ticket)
     Py_DECREF(ticket)

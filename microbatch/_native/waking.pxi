@@ -72,14 +72,14 @@ cdef class Waker:
 
     cdef inline int call(self, object callback, object context, Ticket ticket) except -1:
         cdef PyObject *answer
-        if enter(context):
+        if enter_context(context):
             self.report(callback, ticket)
             return 0
         answer = call_one(
             callback,
             self.done_future if ticket.state == RETURNED and wakes_task(callback) else ticket,
         )
-        leave(context)
+        leave_context(context)
         if answer == NULL:
             self.report(callback, ticket)
         else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.core.model import Thing
 
 
-class Held:
+class Pinned:
     """What a lane holds while it has unsettled items."""
 
 
@@ -23,24 +23,24 @@ class Peer(World):
     """Know everything by its number, so that it can be compared with a Model."""
 
     def __init__(self, **options: Any) -> None:
-        self.held: weakref.ref[Held] | None = None
+        self.pinned: weakref.ref[Pinned] | None = None
         self.tickets: list[Any] = []
         self.batches: list[Any] = []
         self.callbacks: dict[tuple[int, str], Callable[[Any], None]] = {}
-        super().__init__(_core, hold=self.hold, **options)
+        super().__init__(_core, pin=self.pin, **options)
 
-    def hold(self) -> Held:
-        held = Held()
-        self.held = weakref.ref(held)
-        return held
+    def pin(self) -> Pinned:
+        pinned = Pinned()
+        self.pinned = weakref.ref(pinned)
+        return pinned
 
     def _call_at(self, when: float, callback: Callable[[], object]) -> Any:
         self.handles = [handle for handle in self.handles if not handle.cancelled]
         return super()._call_at(when, callback)
 
     @property
-    def holds(self) -> bool:
-        return self.held is not None and self.held() is not None
+    def pins(self) -> bool:
+        return self.pinned is not None and self.pinned() is not None
 
     @property
     def will_be_due(self) -> bool:

@@ -392,7 +392,7 @@ class Lockstep(RuleBasedStateMachine):
     def check_promises(self) -> None:
         """Check that the owner is told when there is something to do, and of nothing else."""
         peer, model = self.peer, self.model
-        assert peer.holds or not model.unsettled
+        assert peer.pins or not model.unsettled
         if self.told or peer.will_be_due:
             return
         assert peer.armed <= model.next_deadline
@@ -400,7 +400,7 @@ class Lockstep(RuleBasedStateMachine):
             assert not model.next_key()
             assert peer.armed <= model.next_company
         if not model.unsettled and not peer.soon and self.idle:
-            assert not peer.holds
+            assert not peer.pins
             assert peer.armed == math.inf
 
     def compare_lane(self) -> None:

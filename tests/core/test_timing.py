@@ -392,12 +392,12 @@ def test_the_hold_lasts_while_something_is_unsettled(make_world: MakeWorld) -> N
 
     made: list[weakref.ref[Owner]] = []
 
-    def hold() -> Owner:
+    def pin() -> Owner:
         owner = Owner()
         made.append(weakref.ref(owner))
         return owner
 
-    world = make_world(hold=hold)
+    world = make_world(pin=pin)
     world.submitter.submit_many([])
     assert made == []
     world.submit(*"ab")

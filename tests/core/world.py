@@ -40,7 +40,7 @@ class World:
         self,
         core: ModuleType,
         *,
-        hold: Callable[[], object] | None = None,
+        pin: Callable[[], object] | None = None,
         free_slots: int = 1000,
         **options: Any,
     ) -> None:
@@ -50,7 +50,7 @@ class World:
         self.soon: list[Callable[[], object]] = []
         self.handles: list[Handle] = []
         self.on_due: Callable[[], object] = lambda: self.log.append(("due",))
-        self.lane = self._make_lane(core, hold)
+        self.lane = self._make_lane(core, pin)
         self.options: dict[str, Any] = {
             "max_batch_size": 4,
             "max_latency": 0.0,
@@ -62,7 +62,7 @@ class World:
         self.lane.free_slots = free_slots
         self.submitter = core.Submitter(make_router(core, self.lane))
 
-    def _make_lane(self, core: ModuleType, hold: Callable[[], object] | None) -> Any:
+    def _make_lane(self, core: ModuleType, pin: Callable[[], object] | None) -> Any:
         return core.Lane(
             "the loop",
             "embed",
@@ -78,7 +78,7 @@ class World:
             on_callback_error=lambda error, callback, ticket: self.log.append(
                 ("reported", error, callback, ticket)
             ),
-            hold=hold,
+            pin=pin,
             cancelled_error=Cancelled,
             invalid_state_error=InvalidState,
             done_future="done",

@@ -323,7 +323,7 @@ GROUPED = """
         call_soon_threadsafe=soon.append,
         call_at=lambda when, call: Handle(), on_due=lambda: None, on_idle=lambda: None,
         on_given_up=lambda ticket: ticket.cancel(), on_own_wait=lambda: None,
-        on_abandoned=lambda batch: None, on_callback_error=print, hold=None,
+        on_abandoned=lambda batch: None, on_callback_error=print, pin=None,
         cancelled_error=RuntimeError, invalid_state_error=RuntimeError, done_future=None,
     )
 
