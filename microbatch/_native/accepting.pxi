@@ -1,6 +1,6 @@
 # Accepting: a ticket and its items come in. The user's code runs before, or after, never within.
 
-cdef inline Ticket submit_one(Lane lane, object item, const Own *own, bint call, bint waits):
+cdef Ticket submit_one(Lane lane, object item, const Own *own, bint call, bint waits):
     """Accept one item; with ``waits`` it waits for admission, whatever overflow says."""
     cdef Ticket ticket
     cdef double seconds = seconds_of(<object> own.timeout)
@@ -53,7 +53,7 @@ cdef int bring_in_asked(
     return 0
 
 
-cdef int bring_in(
+cdef inline int bring_in(
     Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count, double seconds, bint waits
 ) except -1:
     """Accept a ticket with its items, and see to it that somebody comes for them."""
@@ -74,7 +74,7 @@ cdef int bring_in(
 
 
 @cython.nonecheck(False)
-cdef int commit(
+cdef inline int commit(
     Lane lane, Ticket ticket, Entry *entries, Py_ssize_t count, InFlightBatch dropped
 ) except -1:
     """Put all in its place; nothing runs meanwhile but what is written here."""

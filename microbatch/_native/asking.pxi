@@ -18,7 +18,9 @@ cdef Own NOTHING = own_of(UNSET, UNSET, UNSET, UNSET)
 cdef inline bint is_asked(Lane lane, const Own *own) noexcept:
     """Tell whether more is to be known of an item than that it is one."""
     cdef PyObject *unset = NOTHING.weight
-    return lane.asks or own.weight != unset or own.key != unset or own.priority != unset
+    return lane.asks or (own != &NOTHING and (
+        own.weight != unset or own.key != unset or own.priority != unset
+    ))
 
 
 cdef int ask_all(
