@@ -87,7 +87,7 @@ class BatchedCall(Ticket[_R_co], Coroutine[Any, Any, _R_co]):
 
 @final
 class InFlightBatch(Generic[_T]):
-    """The items of one handler call, from taking them to settling the last."""
+    """Items that were taken together, for a handler call or to be settled without one."""
 
     task: Any
     """Whatever its owner has at work on it; so are ``places`` and ``attempt`` its owner's."""

@@ -97,6 +97,7 @@ cdef enum Overflow:
 cdef dict OVERFLOW = {"wait": WAIT, "reject": REJECT, "drop_oldest": DROP_OLDEST}
 cdef object UNSET = ...               # what is not given
 
+include "_native/loads.pxi"
 include "_native/entries.pxi"
 include "_native/tickets.pxi"
 include "_native/calls.pxi"

@@ -39,7 +39,7 @@ cdef int bring_in_asked(
     """Ask where items belong, unless they are refused anyway, and accept them."""
     if lane.closed:
         refuse(lane, count)
-    if own.weight != NOTHING.weight and lane.batch_weight == INFINITY:
+    if own.weight != NOTHING.weight and lane.batch_load.weight == INFINITY:
         weight = <object> own.weight
         raise ValueError(f"weight must not be given without max_batch_weight, got {weight!r}")
     try:
@@ -85,8 +85,8 @@ cdef inline int commit(
     if not plain:
         find_places(lane, entries, count)
     if dropped is not None:
-        drop_oldest(lane, excess(lane, count), dropped)
-    keep(lane, ticket)
+        make_room(lane, count, dropped)
+    own(lane, ticket)
     lane.submitted = lane.submitted + count
     if plain:
         extend(lane, entries, count)
@@ -164,7 +164,7 @@ cdef inline int accept(Lane lane, Entry *entry, double submitted) except -1:
         entry.extra.since = submitted
         if entry.extra.shared != NULL and share(lane, entry):
             return 0
-    if lane.waiting_entries.count == 0 and load(lane) <= lane.capacity:
+    if lane.waiting_entries.count == 0 and admitted(lane) <= lane.capacity:
         (<KeyQueue> entry.where).append(entry)
     else:
         entry.stage = WAITING

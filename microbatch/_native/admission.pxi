@@ -1,6 +1,6 @@
 # Admission: how many items there may be, and who goes where there are more.
 
-cdef inline Py_ssize_t load(Lane lane) noexcept:
+cdef inline Py_ssize_t admitted(Lane lane) noexcept:
     """Count the admitted items that are not settled, those that are shared once."""
     return lane.unsettled - lane.joined - lane.waiting_entries.count
 
@@ -18,9 +18,9 @@ cdef inline bint is_pressed(Lane lane) noexcept:
 
 
 cdef inline bint has_room(Lane lane, Py_ssize_t count) noexcept:
-    """Tell whether so many new items stand in line at once, by their age."""
+    """Tell whether so many new items go to the end of a queue, and no more is to be done."""
     return (
-        lane.waiting_entries.count == 0 and load(lane) + count <= lane.capacity
+        lane.waiting_entries.count == 0 and admitted(lane) + count <= lane.capacity
         and not lane.ranked
     )
 
@@ -29,7 +29,7 @@ cdef bint admit(Lane lane) noexcept:
     """Let in what there is room for; tell whether there was any."""
     cdef Entry *entry = lane.waiting_entries.first
     cdef bint some = False
-    while entry != NULL and load(lane) < lane.capacity:
+    while entry != NULL and admitted(lane) < lane.capacity:
         list_remove(&lane.waiting_entries, entry)
         (<KeyQueue> entry.where).append(entry)
         entry = lane.waiting_entries.first
@@ -63,6 +63,11 @@ cdef int refuse_for_want_of_room(Lane lane, Py_ssize_t count) except -1:
     )
 
 
+cdef int make_room(Lane lane, Py_ssize_t count, InFlightBatch dropped) except -1:
+    """Move what is dropped for ``count`` new items into a batch: refuse() has found it enough."""
+    return drop_oldest(lane, excess(lane, count), dropped)
+
+
 cdef int drop_oldest(Lane lane, Py_ssize_t count, InFlightBatch dropped) except -1:
     """Move the oldest queued items into a batch, until so many callers have gone."""
     cdef Py_ssize_t most = lane.dropped + count
@@ -90,6 +95,7 @@ cdef Entry *oldest_of(Lane lane) noexcept:
 
 cdef Entry *oldest_in(Heap *keys, size_t count, Entry *oldest) noexcept:
     """Look at the first keys of a heap, of which one is enough where they stand by age."""
+    # KeyQueue.stand_in() says by what they stand: by age all do, unless there are priorities.
     cdef Entry *entry
     cdef size_t place
     for place in range(min(count, keys.count)):

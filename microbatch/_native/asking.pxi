@@ -41,10 +41,10 @@ cdef int ask(Lane lane, Entry *entry, object item, const Own *own) except -1:
     if weight is UNSET:
         weight = 1.0 if lane.weigh is None else lane.weigh(item)
     heavy = check_weight(weight)
-    if lane.refuses_overweight and heavy > lane.batch_weight:
+    if lane.refuses_overweight and heavy > lane.batch_load.weight:
         lane.rejected += 1
         raise OverweightError(
-            f"weight must be <= max_batch_weight ({lane.batch_weight:g}) "
+            f"weight must be <= max_batch_weight ({lane.batch_load.weight:g}) "
             f"for batcher {lane.name!r}, got {heavy:g}"
         )
     if priority is UNSET:
@@ -70,7 +70,7 @@ cdef int note(Lane lane, Entry *entry, double weight, double priority) except -1
     entry.extra = <Extra *> PyMem_Calloc(1, sizeof(Extra))
     if entry.extra == NULL:
         raise MemoryError
-    entry.extra.weight, entry.extra.rank = weight, priority * lane.ageing
+    entry.extra.load, entry.extra.rank = Load(weight), priority * lane.ageing
     return 0
 
 

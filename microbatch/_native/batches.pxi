@@ -1,4 +1,4 @@
-# Batches: the items of one handler call, from taking them to settling the last.
+# Batches: items that were taken together, from then to settling the last.
 
 cdef struct Seat:
     Entry *entry          # NULL once the item is settled or given up
@@ -12,7 +12,7 @@ cdef enum Counted:
 
 @cython.final
 cdef class InFlightBatch(Kept):
-    """The items of one handler call, from taking them to settling the last."""
+    """Items that were taken together, for a handler call or to be settled without one."""
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -33,7 +33,7 @@ cdef class InFlightBatch(Kept):
     cdef readonly KeyQueue queue      # None where it was not taken by key
     cdef bint of_key                  # whether it counts among those of its key
     cdef object context               # of its handler call, while that is under way
-    cdef readonly double weight
+    cdef Load load
 
     def __dealloc__(self):
         PyMem_Free(self.seats)
@@ -41,6 +41,10 @@ cdef class InFlightBatch(Kept):
     @property
     def name(self):
         return self.lane.name
+
+    @property
+    def weight(self):
+        return self.load.weight
 
     @property
     def alive(self):
@@ -200,7 +204,7 @@ cdef class InFlightBatch(Kept):
         entry.stage, entry.where = IN_FLIGHT, <PyObject *> self
         entry.place = <unsigned int> self.size
         self.size = self.size + 1
-        self.weight = self.weight + weight_of(entry)
+        add_load(&self.load, load_of(entry))
         self.hold()
         return 0
 
@@ -241,7 +245,7 @@ cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
     queue.hold()                          # for the batch
     while batch.size < most:
         entry = queue.next()
-        if batch.size and batch.weight + weight_of(entry) > lane.batch_weight:
+        if batch.size and not fits(batch.load, load_of(entry), lane.batch_load):
             break
         list_remove(&queue.entries, entry)
         if lane.ranked:
@@ -250,7 +254,7 @@ cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
         batch.seat(entry)
         if is_shared(entry):
             (<Shared> entry.extra.shared).depart()
-    queue.weight -= batch.weight
+    take_load(&queue.load, batch.load)
     queue.held -= batch.size
     lane.queued -= batch.size
     batch.queue, batch.of_key = queue, True

@@ -9,7 +9,7 @@ cdef enum Stage:
 
 cdef struct Extra:
     # What is known of an entry in a lane that asks about its items.
-    double weight
+    Load load
     double rank           # the lowest goes first
     double since          # the submission of the first who waited for it
     size_t number         # in the order of admission
@@ -63,8 +63,8 @@ cdef inline void list_link(
         after.before = its_before
 
 
-cdef inline double weight_of(Entry *entry) noexcept:
-    return 1.0 if entry.extra == NULL else entry.extra.weight
+cdef inline Load load_of(Entry *entry) noexcept:
+    return Load(1.0) if entry.extra == NULL else entry.extra.load
 
 
 cdef inline double since_of(Entry *entry) noexcept:
@@ -87,8 +87,8 @@ cdef inline void free_extra(Entry *entry) noexcept:
 
 # A binary heap of whatever knows its place in it, so that it can leave from anywhere.
 cdef struct Node:
-    double rank
-    size_t number         # of equal ranks the lower goes first
+    double order
+    size_t number         # of equal ones the lower goes first
     unsigned int *place
     void *what
 
@@ -110,11 +110,11 @@ cdef int heap_reserve(Heap *heap, size_t count) except -1:
 
 
 cdef void heap_add(
-    Heap *heap, double rank, size_t number, unsigned int *place, void *what
+    Heap *heap, double order, size_t number, unsigned int *place, void *what
 ) noexcept:
     """Add one, for which there is room."""
     cdef Node node
-    node.rank, node.number, node.place, node.what = rank, number, place, what
+    node.order, node.number, node.place, node.what = order, number, place, what
     heap.count += 1
     heap_sift(heap, heap.count - 1, node)
 
@@ -126,7 +126,7 @@ cdef void heap_remove(Heap *heap, size_t place) noexcept:
 
 
 cdef inline bint goes_before(Node *one, Node *other) noexcept:
-    return one.rank < other.rank or (one.rank == other.rank and one.number < other.number)
+    return one.order < other.order or (one.order == other.order and one.number < other.number)
 
 
 cdef void heap_sift(Heap *heap, size_t place, Node node) noexcept:

@@ -9,7 +9,7 @@ cdef class KeyQueue(Keyed):
 
     cdef EntryList entries            # by age
     cdef Heap ranks                   # by rank, where there are priorities
-    cdef readonly double weight
+    cdef Load load
     cdef readonly Py_ssize_t in_flight
     cdef Heap *heap                   # of the lane, in which it stands unless it is empty
     cdef unsigned int place           # there
@@ -22,6 +22,10 @@ cdef class KeyQueue(Keyed):
     def queued(self):
         return self.entries.count
 
+    @property
+    def weight(self):
+        return self.load.weight
+
     cdef inline Entry *next(self) noexcept:
         """Give the entry that is taken next, of a queue that is not empty."""
         return <Entry *> self.ranks.nodes[0].what if self.lane.ranked else self.entries.first
@@ -29,12 +33,9 @@ cdef class KeyQueue(Keyed):
     cdef inline bint is_full(self) noexcept:
         return self.entries.count >= self.lane.batch_size
 
-    cdef inline bint is_heavy(self) noexcept:
-        return self.weight >= self.lane.batch_weight
-
     cdef inline bint is_complete(self) noexcept:
         """Tell whether a batch of it need not wait for company."""
-        return self.is_full() or self.is_heavy()
+        return self.is_full() or is_heavy(self.load, self.lane.batch_load)
 
     cdef inline void append(self, Entry *entry) noexcept:
         """Take in an entry that is admitted."""
@@ -42,7 +43,7 @@ cdef class KeyQueue(Keyed):
         entry.stage, entry.where = QUEUED, <PyObject *> self
         list_append(&self.entries, entry)
         lane.queued += 1
-        self.weight += weight_of(entry)
+        add_load(&self.load, load_of(entry))
         if entry.extra != NULL:
             lane.number += 1
             entry.extra.number = lane.number
@@ -59,7 +60,7 @@ cdef class KeyQueue(Keyed):
         """Let an entry go; who calls this calls stand() after the last."""
         list_remove(&self.entries, entry)
         self.lane.queued -= 1
-        self.weight -= weight_of(entry)
+        take_load(&self.load, load_of(entry))
         if self.lane.ranked:
             heap_remove(&self.ranks, entry.place)
 
@@ -68,7 +69,8 @@ cdef class KeyQueue(Keyed):
         if self.lane.ranked:
             self.ranks.nodes[entry.place].place = &other.place
             self.ranks.nodes[entry.place].what = other
-        self.weight += weight_of(other) - weight_of(entry)
+        take_load(&self.load, load_of(entry))
+        add_load(&self.load, load_of(other))
         self.stand()
 
     cdef void stand(self) noexcept:
@@ -76,7 +78,7 @@ cdef class KeyQueue(Keyed):
         cdef Lane lane = self.lane
         cdef bint blocked = self.in_flight >= lane.most_per_key
         if self.entries.count == 0:
-            self.weight = 0.0             # sums drift
+            self.load = Load(0.0)         # sums drift
         cdef bint pressing = not blocked and self.is_complete()
         lane.pressing += <Py_ssize_t> pressing - <Py_ssize_t> self.pressing
         self.pressing = pressing
@@ -126,7 +128,7 @@ cdef inline void extend(Lane lane, Entry *entries, Py_ssize_t count) noexcept:
     before.after = NULL
     list_link(&lane.keyless.entries, entries.before, entries, NULL, before)
     lane.keyless.entries.count = lane.keyless.entries.count + count
-    lane.keyless.weight = lane.keyless.weight + count
+    add_load(&lane.keyless.load, Load(count))
     lane.keyless.held = lane.keyless.held + count
     lane.queued = lane.queued + count
     lane.unsettled = lane.unsettled + count
@@ -155,13 +157,13 @@ cdef inline bint has_waited(Lane lane, double since, double now) noexcept:
 
 cdef inline double linger_end(Lane lane) noexcept:
     """Say when the first of the keys that linger will have waited; infinity where none does."""
-    return lane.lingering.nodes[0].rank + lane.latency if lane.lingering.count else INFINITY
+    return lane.lingering.nodes[0].order + lane.latency if lane.lingering.count else INFINITY
 
 
 cdef KeyQueue due_key(Lane lane, double now):
     """Give the key of which a batch should go now: of those that may, the one by rank."""
     cdef KeyQueue queue
-    while lane.lingering.count and has_waited(lane, lane.lingering.nodes[0].rank, now):
+    while lane.lingering.count and has_waited(lane, lane.lingering.nodes[0].order, now):
         queue = <KeyQueue> lane.lingering.nodes[0].what
         queue.stand_in(&lane.ready)
     if lane.ready.count:
@@ -177,7 +179,7 @@ cdef str reason_of(KeyQueue queue, double now):
     cdef double since = since_of(queue.entries.first)
     if queue.is_full():
         return "size"
-    if queue.is_heavy():
+    if is_heavy(queue.load, lane.batch_load):
         return "weight"
     if is_crowded(lane):
         return "capacity"

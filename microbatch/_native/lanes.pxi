@@ -14,7 +14,8 @@ cdef class Lane:
     cdef bint native_clock
 
     cdef Py_ssize_t batch_size, capacity, gate
-    cdef double latency, timeout, batch_weight, flushed
+    cdef double latency, timeout, flushed
+    cdef Load batch_load              # the most that a batch takes
     cdef Overflow overflow
     cdef readonly bint closed, draining
     cdef public Py_ssize_t free_slots     # handler calls that may start now
@@ -55,7 +56,7 @@ cdef class Lane:
     cdef readonly Py_ssize_t deduplicated
 
     def __cinit__(self):
-        self.armed = self.timeout = self.batch_weight = INFINITY
+        self.armed = self.timeout = self.batch_load.weight = INFINITY
         self.flushed, self.ageing, self.most_per_key = -INFINITY, 1.0, PY_SSIZE_T_MAX
         self.kept, self.gone, self.running, self.measures = set(), [], [], Measures()
         table_reserve(&self.table)
@@ -98,10 +99,10 @@ cdef class Lane:
             self.go_by_rank()
         self.batch_size, self.latency = max_batch_size, 0.0 if draining else max_latency
         self.capacity = PY_SSIZE_T_MAX if capacity is None else capacity
-        self.batch_weight = INFINITY if max_batch_weight is None else max_batch_weight
+        self.batch_load.weight = INFINITY if max_batch_weight is None else max_batch_weight
         self.overflow, self.capture, self.draining = OVERFLOW[overflow], capture, draining
         self.key, self.weigh, self.priority, self.dedupe = key, weigh, priority, dedupe
-        self.asks = self.asks or (refuse_overweight and self.batch_weight < 1.0) or any(
+        self.asks = self.asks or (refuse_overweight and self.batch_load.weight < 1.0) or any(
             function is not None for function in (key, weigh, priority, dedupe)
         )
         self.refuses_overweight, self.joins_in_flight = refuse_overweight, dedupe_in_flight

@@ -56,7 +56,7 @@ cdef class Shared(Keyed):
             (<KeyQueue> heir.where).replace(leader, heir)
         else:                             # and what was taken stays so
             (<InFlightBatch> heir.where).seats[heir.place].entry = heir
-            heir.extra.weight = leader.extra.weight
+            heir.extra.load = leader.extra.load
             swap_items(leader, heir)
         return 0
 

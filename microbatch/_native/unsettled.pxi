@@ -25,7 +25,7 @@ cdef inline void unlink(TicketList *row, Ticket ticket) noexcept:
         (<Ticket> ticket.newer).older = ticket.older
 
 
-cdef inline void keep(Lane lane, Ticket ticket) noexcept:
+cdef inline void own(Lane lane, Ticket ticket) noexcept:
     """Own a ticket until it is settled."""
     Py_INCREF(ticket)
     link(&lane.usual if ticket.timing == USUAL else &lane.unusual, ticket)
@@ -78,14 +78,14 @@ cdef double next_deadline(Lane lane) noexcept:
     cdef double when = INFINITY
     if lane.usual.first != NULL:
         when = (<Ticket> lane.usual.first).deadline
-    return min(when, lane.own_deadlines.nodes[0].rank) if lane.own_deadlines.count else when
+    return min(when, lane.own_deadlines.nodes[0].order) if lane.own_deadlines.count else when
 
 
 cdef Ticket next_late(Lane lane, double now):
     """Give a ticket whose deadline has passed, or None."""
     if lane.usual.first != NULL and (<Ticket> lane.usual.first).deadline <= now:
         return <Ticket> lane.usual.first
-    if lane.own_deadlines.count and lane.own_deadlines.nodes[0].rank <= now:
+    if lane.own_deadlines.count and lane.own_deadlines.nodes[0].order <= now:
         return <Ticket> lane.own_deadlines.nodes[0].what
     return None
 
