@@ -28,7 +28,7 @@ from microbatch.options import (
     Options,
     Ordering,
     Reconfiguration,
-    one_of,
+    keeps_order,
     seconds,
 )
 from microbatch.statistics import BatcherStatistics
@@ -269,17 +269,17 @@ class Batcher(Submitter[T_contra, R_co]):
         its timeout is left out and counted, unless ``timeout_policy`` says otherwise. With
         ``return_exceptions`` every failed item yields its exception instead.
         """
-        one_of("ordering", ordering, ("unordered", "ordered"))
+        ordered = keeps_order(ordering)
         refuse_one("source", source, "map")
         mapped: MappedSource[Any, R_co] = MappedSource(
             self._submit_waiting,
             source,
             find_lane=self.router.find_lane,
             window=Window.of(self.options),
-            ordered=ordering == "ordered",
+            ordered=ordered,
             return_exceptions=return_exceptions,
             with_items=with_items,
-            leave_out_late=self.options.timeout_policy == "partial",
+            leave_out_late=self.options.leaves_out_late,
         )
         return mapped.results()
 

@@ -16,7 +16,7 @@ from microbatch._threads.exiting import EXIT_TIMEOUT
 from microbatch.batch import makers_context
 from microbatch.batcher import Batcher
 from microbatch.errors import BatcherClosedError
-from microbatch.options import BatcherOptions, HandlerOptions, Ordering, one_of, plain_callable
+from microbatch.options import BatcherOptions, HandlerOptions, Ordering, keeps_order, plain_callable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -398,7 +398,7 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
         its timeout is left out and counted, unless ``timeout_policy`` says otherwise. With
         ``return_exceptions`` every failed item yields its exception instead.
         """
-        one_of("ordering", ordering, ("unordered", "ordered"))
+        ordered = keeps_order(ordering)
         refuse_one("source", source, "map")
         options = self._batcher.options
         mapped: BlockingMappedSource[Any, R_co] = BlockingMappedSource(
@@ -406,10 +406,10 @@ class BlockingBatcher(Bridge, Generic[T_contra, R_co]):
             source,
             window=Window.of(options),
             catch_up=None if options.dedupe is None else self._catch_up,
-            ordered=ordering == "ordered",
+            ordered=ordered,
             return_exceptions=return_exceptions,
             with_items=with_items,
-            leave_out_late=options.timeout_policy == "partial",
+            leave_out_late=options.leaves_out_late,
         )
         return mapped.results()
 

@@ -41,7 +41,8 @@ Overweight: TypeAlias = Literal["alone", "reject"]
 OnError: TypeAlias = Literal["fail", "bisect"]
 Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
 StreamOverflow: TypeAlias = Literal["wait", "fail"]
-TimeoutPolicy: TypeAlias = Literal["partial", "fail"] | Callable[[list[Any]], Any]
+NamedPolicy: TypeAlias = Literal["partial", "fail"]
+TimeoutPolicy: TypeAlias = NamedPolicy | Callable[[list[Any]], Any]
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -197,7 +198,7 @@ class Options:
         one_of("ordering", self.ordering, get_args(Ordering))
         self._check_timeout()
         if not callable(self.timeout_policy):
-            one_of("timeout_policy", self.timeout_policy, ("partial", "fail"), "a callable")
+            one_of("timeout_policy", self.timeout_policy, get_args(NamedPolicy), "a callable")
         self._check_weights()
         self._check_keys()
         retrying("retry", self.retry)
@@ -213,6 +214,21 @@ class Options:
         flag("columnar", self.columnar)
         if self.stream:
             self._check_stream()
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether results are released in order."""
+        return self.ordering == "ordered"
+
+    @property
+    def leaves_out_late(self) -> bool:
+        """Whether ``map`` leaves out the items that are late."""
+        return self.timeout_policy == "partial"
+
+    @property
+    def fails_when_late(self) -> bool:
+        """Whether a handler call is cancelled, and its items fail, once one of them is late."""
+        return self.timeout_policy == "fail"
 
     def changed(self, changes: Reconfiguration) -> "Options":
         """Give these options with some changed; TypeError for one that must stay as it is."""
@@ -258,7 +274,7 @@ class Options:
         if ageing <= 0:
             raise ValueError(f"ageing must be > 0, got {self.ageing!r}")
         self._set("ageing", ageing)
-        if self.priority is not None and self.ordering == "ordered":
+        if self.priority is not None and self.is_ordered:
             raise ValueError("ordering must be 'unordered' with a priority, got 'ordered'")
 
     def _set(self, name: str, value: object) -> None:
@@ -279,35 +295,20 @@ class Options:
 
     def _check_stream(self) -> None:
         """Refuse what cannot go with chunks that are given while the handler runs."""
-        if self.ordering == "ordered":
-            raise ValueError(
-                "stream=True gives each chunk at once, so ordering must be 'unordered', "
-                "got 'ordered'"
-            )
-        if callable(self.timeout_policy):
-            raise ValueError(
-                "stream=True gives chunks and no results, so timeout_policy must be one of "
-                f"'partial', 'fail', got {self.timeout_policy!r}"
-            )
-        if self.columnar:
-            raise ValueError(
-                "stream=True gives lists of chunks, so columnar must be False, got True"
-            )
-        if self.dedupe is not None:
-            raise ValueError(
-                "stream=True gives each chunk to one reader, so dedupe must be None, "
-                f"got {self.dedupe!r}"
-            )
-        if self.retry is not None:
-            raise ValueError(
-                "stream=True gives chunks that cannot be taken back, so retry must be None, "
-                f"got {self.retry!r}"
-            )
-        if self.on_error != "fail":
-            raise ValueError(
-                "stream=True gives chunks that cannot be taken back, so on_error must be 'fail', "
-                f"got {self.on_error!r}"
-            )
+        named = f"one of {', '.join(map(repr, get_args(NamedPolicy)))}"
+        for name, rule, chunks, is_refused in (
+            ("ordering", "'unordered'", "each chunk at once", self.is_ordered),
+            ("timeout_policy", named, "chunks and no results", callable(self.timeout_policy)),
+            ("columnar", "False", "lists of chunks", self.columnar),
+            ("dedupe", "None", "each chunk to one reader", self.dedupe is not None),
+            ("retry", "None", "chunks that cannot be taken back", self.retry is not None),
+            ("on_error", "'fail'", "chunks that cannot be taken back", self.on_error != "fail"),
+        ):
+            if is_refused:
+                value = getattr(self, name)
+                raise ValueError(
+                    f"stream=True gives {chunks}, so {name} must be {rule}, got {value!r}"
+                )
 
 
 def number(name: str, value: Any) -> float:
@@ -397,3 +398,9 @@ def one_of(name: str, value: object, words: Sequence[str], *others: str) -> None
     if not isinstance(value, str) or value not in words:
         allowed = ", ".join([*map(repr, words), *others])
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+
+
+def keeps_order(ordering: Ordering) -> bool:
+    """Check the ordering that is asked of ``map``, and tell whether results come in order."""
+    one_of("ordering", ordering, get_args(Ordering))
+    return ordering == "ordered"

@@ -45,7 +45,7 @@ class DeadlockDetector:
         self._why = why_in_vain(options)
         self._handlers = handlers
         self._given_up_when_late = options.cancel_abandoned
-        self._fails_when_late = options.timeout_policy == "fail"
+        self._fails_when_late = options.fails_when_late
         self.suspected = False
         """Whether a handler waited for an item of its own batcher when that was looked at last."""
         lane.in_line = (
@@ -167,7 +167,7 @@ def why_in_vain(options: Options) -> str:
     slots = "more slots (max_concurrent_batches)"
     if options.max_concurrent_batches_per_key is not None:
         slots = "more slots (max_concurrent_batches, max_concurrent_batches_per_key)"
-    if options.ordering == "ordered":
+    if options.is_ordered:
         return (
             "whose result is held until the handler has ended: call the function itself, or give "
             f"the batcher ordering='unordered' and {slots}"

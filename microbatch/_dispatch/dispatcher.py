@@ -91,7 +91,7 @@ class Dispatcher:
         self._runs = self._make_runs(handler)
         self._call = self._runs.call
         self._reorder_buffer: ReorderBuffer | None = None
-        if options.ordering == "ordered":
+        if options.is_ordered:
             call_soon = functools.partial(loop.call_soon, context=self._context)
             self._reorder_buffer = ReorderBuffer(call_soon, self.lane.wake_soon)
         self._deadlocks = DeadlockDetector(

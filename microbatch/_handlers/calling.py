@@ -52,7 +52,7 @@ def take_answer(
     if not inspect.isasyncgen(answer):
         work: Coroutine[Any, Any, Any] = answer
         return work
-    if options.ordering == "ordered":
+    if options.is_ordered:
         return answer_together(answer, batch, name)
     return answer_one_by_one(answer, batch, name, lane.wake_soon, only_caller(options))
 

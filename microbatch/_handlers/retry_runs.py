@@ -278,7 +278,7 @@ class RetryRuns:
         self.settling = settling
         self.wake = lane.wake_soon
         self.bisects = options.on_error == "bisect"
-        self.ordered = options.ordering == "ordered"
+        self.ordered = options.is_ordered
         self.begin_attempts = attempts_of(options, handler, name, lane.loop.time)
         self._loop: asyncio.AbstractEventLoop = lane.loop
         self._by_batch: dict[InFlightBatch[Any], RetryRun] = {}
