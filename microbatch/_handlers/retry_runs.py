@@ -84,7 +84,7 @@ class SubBatch:
         return items
 
     def halve(self) -> "tuple[SubBatch, SubBatch]":
-        """Part the items that are still awaited; there are at least two."""
+        """Split the items that are still awaited; there are at least two."""
         self.narrow()
         batch, places = self.batch, self.places
         middle = batch.size // 2
@@ -100,8 +100,8 @@ class RetryRun:
     """The way of one batch through its handler calls."""
 
     def __init__(self, runs: "RetryRuns", batch: InFlightBatch[Any]) -> None:
-        self.parts = [SubBatch(batch, range(batch.size))]
-        """All that the batch was parted into."""
+        self.sub_batches = [SubBatch(batch, range(batch.size))]
+        """All that the batch was split into."""
         self.failure: BaseException | None = None
         """What items have failed with last."""
         self._runs = runs
@@ -114,149 +114,149 @@ class RetryRun:
         keeps the number of calls low. It is a guess, which is not made where the bad item may have
         left: each item gets what a call for it has answered, were it wrong or right.
         """
-        todo = [*self.parts]
+        todo = [*self.sub_batches]
         while todo:
-            part = todo.pop()
-            if part.state is State.SUSPECT and part.batch.alive > 1:
-                sure = part.intact  # else the bad item may have left
-                left, right = part.halve()
-                self.parts += left, right
+            sub = todo.pop()
+            if sub.state is State.SUSPECT and sub.batch.alive > 1:
+                sure = sub.intact  # else the bad item may have left
+                left, right = sub.halve()
+                self.sub_batches += left, right
                 await self._try(left)
                 if left.state is State.ANSWERED and sure and not left.narrowed and right.intact:
                     right.state = State.SUSPECT
                 todo += left, right  # the right one comes next; the left one may be suspect
-            elif part.state in OPEN:
-                await self._try(part)
-                todo.append(part)  # for it may be suspect
+            elif sub.state in OPEN:
+                await self._try(sub)
+                todo.append(sub)  # for it may be suspect
         return SETTLED
 
-    async def _try(self, part: SubBatch) -> None:
+    async def _try(self, sub: SubBatch) -> None:
         """Call for a sub-batch, again if and when the policy says so, until that has an outcome."""
-        part.state = State.TRYING
+        sub.state = State.TRYING
         attempts = self._runs.begin_attempts()
         try:
-            while part.state is State.TRYING:
+            while sub.state is State.TRYING:
                 step = await attempts.next_step()
                 if isinstance(step, Accepted):
-                    self._accept(part, step.answer)
+                    self._accept(sub, step.answer)
                 elif isinstance(step, GivenUp):
-                    self._give_up(part, step.error)
-                elif not self._is_awaited(part):
-                    self._lose(part, State.ABANDONED)
+                    self._give_up(sub, step.error)
+                elif not self._is_awaited(sub):
+                    self._lose(sub, State.ABANDONED)
                 elif isinstance(step, Pause):
-                    await self._runs.tasks.pause(part.batch, step.sleep)
+                    await self._runs.tasks.pause(sub.batch, step.sleep)
                 else:
-                    await self._call(part, attempts)
+                    await self._call(sub, attempts)
         finally:
             attempts.close()
 
-    async def _call(self, part: SubBatch, attempts: Attempts) -> None:
+    async def _call(self, sub: SubBatch, attempts: Attempts) -> None:
         """Call the handler once for what is still awaited of a sub-batch."""
-        items = part.narrow()
+        items = sub.narrow()
         if not items:  # any more
-            self._lose(part, State.ABANDONED)
+            self._lose(sub, State.ABANDONED)
             return
-        batch = part.batch
-        part.calls += 1
-        part.answer, part.results = SETTLED, ()  # none so far
-        task = await self._runs.tasks.call(batch, items, part.calls)
+        batch = sub.batch
+        sub.calls += 1
+        sub.answer, sub.results = SETTLED, ()  # none so far
+        task = await self._runs.tasks.call(batch, items, sub.calls)
         if task.cancelled():
             raise_if_cancelled()
-            part.failure = asyncio.CancelledError()
+            sub.failure = asyncio.CancelledError()
             error_of = self._runs.settling.cancelled_error
-            self._lose(part, State.CANCELLED, tuple(error_of() for _ in items))
+            self._lose(sub, State.CANCELLED, tuple(error_of() for _ in items))
             return
         error = task.exception()
         if error is not None and not isinstance(error, Exception):
             self._stop(error)
             return
-        part.failure = self._read(part, task.result()) if error is None else error
-        attempts.ended(items, part.answer, part.failure)
+        sub.failure = self._read(sub, task.result()) if error is None else error
+        attempts.ended(items, sub.answer, sub.failure)
 
-    def _is_awaited(self, part: SubBatch) -> bool:
+    def _is_awaited(self, sub: SubBatch) -> bool:
         """Tell whether somebody waits for a sub-batch; for a batch that is cancelled it is over."""
         raise_if_cancelled()
-        return part.batch.alive > 0
+        return sub.batch.alive > 0
 
     # ------------------------------------------------------------------------------------- answers
-    def _read(self, part: SubBatch, answer: Any) -> Exception | None:
+    def _read(self, sub: SubBatch, answer: Any) -> Exception | None:
         """Take an answer for a sub-batch; one that is none is a failure like others."""
         if isinstance(answer, Interrupted):
-            self._split_off(part, answer.results)
+            self._split_off(sub, answer.results)
             return answer.error
         if answer is SETTLED:
             return None
         try:
-            part.results = self._runs.settling.results(answer, part.batch.size)
+            sub.results = self._runs.settling.results(answer, sub.batch.size)
         except Exception as wrong:
             return wrong
-        part.answer = answer
+        sub.answer = answer
         return None
 
-    def _split_off(self, part: SubBatch, results: Mapping[int, Any]) -> None:
-        """Part those items from the others that a call has answered before it failed."""
+    def _split_off(self, sub: SubBatch, results: Mapping[int, Any]) -> None:
+        """Split those items from the others that a call has answered before it failed."""
         for index, result in results.items():
-            answered = SubBatch(part.batch.part(index, index + 1), (part.places[index],))
+            answered = SubBatch(sub.batch.part(index, index + 1), (sub.places[index],))
             if answered.batch.size:
-                self.parts.append(answered)
+                self.sub_batches.append(answered)
                 self._decide(answered, State.ANSWERED, (result,))
 
     # ------------------------------------------------------------------------------------ outcomes
-    def _accept(self, part: SubBatch, answer: Any) -> None:
+    def _accept(self, sub: SubBatch, answer: Any) -> None:
         """Let a sub-batch have an answer, unless it is none."""
-        better = answer is not part.answer  # which a callback of the policy has made
-        wrong = self._read(part, answer) if better else None
+        better = answer is not sub.answer  # which a callback of the policy has made
+        wrong = self._read(sub, answer) if better else None
         if wrong is None:
-            self._decide(part, State.ANSWERED, part.results)
+            self._decide(sub, State.ANSWERED, sub.results)
         else:
-            self._give_up(part, wrong)
+            self._give_up(sub, wrong)
 
-    def _give_up(self, part: SubBatch, error: BaseException) -> None:
+    def _give_up(self, sub: SubBatch, error: BaseException) -> None:
         """Let a sub-batch fail, or be halved; slow work is not made faster by halving it."""
-        halves = self._runs.bisects and part.batch.alive > 1
+        halves = self._runs.bisects and sub.batch.alive > 1
         if halves and not isinstance(error, TimeoutError):
-            part.state = State.SUSPECT
+            sub.state = State.SUSPECT
         else:
-            self._fail(part, error)
+            self._fail(sub, error)
 
-    def _fail(self, part: SubBatch, error: BaseException) -> None:
+    def _fail(self, sub: SubBatch, error: BaseException) -> None:
         self.failure = error
-        self._decide(part, State.FAILED, (error,) * part.batch.size)
+        self._decide(sub, State.FAILED, (error,) * sub.batch.size)
 
-    def _lose(self, part: SubBatch, state: State, results: tuple[Any, ...] = ()) -> None:
+    def _lose(self, sub: SubBatch, state: State, results: tuple[Any, ...] = ()) -> None:
         """End a sub-batch whose calls show nothing about the others."""
-        self.failure = part.failure if self.failure is None else self.failure
-        self._decide(part, state, results)
+        self.failure = sub.failure if self.failure is None else self.failure
+        self._decide(sub, state, results)
 
     def _stop(self, request: BaseException) -> None:
         """Fail all that is left where a handler asked to exit; the loop has been told."""
-        for part in self.parts:
-            if part.state in OPEN:
-                self._fail(part, request)
+        for sub in self.sub_batches:
+            if sub.state in OPEN:
+                self._fail(sub, request)
 
-    def _decide(self, part: SubBatch, state: State, results: tuple[Any, ...]) -> None:
+    def _decide(self, sub: SubBatch, state: State, results: tuple[Any, ...]) -> None:
         """Settle the items of a sub-batch, unless that has to wait for the batch's turn."""
-        part.state, part.results = state, results
+        sub.state, sub.results = state, results
         if results and not self._runs.ordered:
-            part.batch.resolve(results, self._own_errors(part))
+            sub.batch.resolve(results, self._own_errors(sub))
             self._runs.wake()
 
     def hand_out(self) -> None:
         """Settle the items that have waited for the batch's turn, one after another."""
-        decided = [part for part in self.parts if part.state in DECIDED]
-        own_errors = [self._own_errors(part) for part in decided]
+        decided = [sub for sub in self.sub_batches if sub.state in DECIDED]
+        own_errors = [self._own_errors(sub) for sub in decided]
         held = [
-            (part.places[index], part, index, own)
-            for part, own in zip(decided, own_errors, strict=True)
-            for index in range(len(part.results))
+            (sub.places[index], sub, index, own)
+            for sub, own in zip(decided, own_errors, strict=True)
+            for index in range(len(sub.results))
         ]
-        for _, part, index, own in sorted(held, key=itemgetter(0)):
-            part.batch.settle(index, part.results[index], own)
+        for _, sub, index, own in sorted(held, key=itemgetter(0)):
+            sub.batch.settle(index, sub.results[index], own)
 
-    def _own_errors(self, part: SubBatch) -> Individual:
-        if part.state is State.CANCELLED:  # each item has an error of its own
+    def _own_errors(self, sub: SubBatch) -> Individual:
+        if sub.state is State.CANCELLED:  # each item has an error of its own
             return as_it_is
-        return self._runs.settling.own_errors(part.batch, part.results)
+        return self._runs.settling.own_errors(sub.batch, sub.results)
 
 
 class RetryRuns:
@@ -307,8 +307,8 @@ class RetryRuns:
         if self.ordered:
             run.hand_out()
         failure = run.failure
-        for part in run.parts:
-            failure = self.settling.by_task(part.batch, task) or failure
+        for sub in run.sub_batches:
+            failure = self.settling.by_task(sub.batch, task) or failure
         return failure
 
     @property

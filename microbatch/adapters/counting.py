@@ -5,7 +5,7 @@ from typing import Protocol
 from microbatch import BatcherStatistics
 from microbatch.statistics import Metric, Unit, metrics
 
-__all__ = ["BOUNDS", "SECONDS", "Batchers", "Counted", "exported"]
+__all__ = ["BOUNDS", "SECONDS", "Batchers", "Reported", "exported"]
 
 # Bounds of histograms. All are bounds of the buckets in which batchers count, so they are exact.
 COUNTS = [2.0**power for power in range(13)]
@@ -24,7 +24,7 @@ def exported() -> list[Metric]:
     return [metric for metric in metrics(BatcherStatistics) if metric.exported]
 
 
-class Counted(Protocol):
+class Reported(Protocol):
     """A batcher, as far as it is reported."""
 
     @property
@@ -41,13 +41,13 @@ class Batchers:
     """Keep the batchers that are reported, until they are removed."""
 
     def __init__(self) -> None:
-        self._batchers: list[Counted] = []
+        self._batchers: list[Reported] = []
 
-    def add(self, batcher: Counted) -> None:
+    def add(self, batcher: Reported) -> None:
         """Report a batcher, by its name; those of one name are added up. It is kept alive."""
         self._batchers.append(batcher)
 
-    def remove(self, batcher: Counted) -> None:
+    def remove(self, batcher: Reported) -> None:
         """Report a batcher no more; ValueError where it was not added.
 
         Where others of its name are left, their common counters fall, as after a restart.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from microbatch import BatcherStatistics, Distribution
-from microbatch.adapters.counting import BOUNDS, Batchers, Counted, exported
+from microbatch.adapters.counting import BOUNDS, Batchers, Reported, exported
 from microbatch.statistics import Kind, Metric
 
 try:
@@ -38,7 +38,7 @@ class BatcherCollector(Batchers):
     ValueError is raised for a second one. The label ``batcher`` is the batcher's name.
     """
 
-    def __init__(self, *batchers: Counted, registry: CollectorRegistry | None = REGISTRY) -> None:
+    def __init__(self, *batchers: Reported, registry: CollectorRegistry | None = REGISTRY) -> None:
         super().__init__()
         for batcher in batchers:
             self.add(batcher)
