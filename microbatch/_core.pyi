@@ -119,7 +119,7 @@ class InFlightBatch(Generic[_T]):
         """When it was taken, on the lane's clock."""
     @property
     def ended(self) -> float:
-        """When its handler call ended; 0 until then."""
+        """When its handler call ended, the last where it took several; 0 until then."""
     @property
     def alive(self) -> int:
         """How many items are neither settled nor given up."""
@@ -174,7 +174,7 @@ class InFlightBatch(Generic[_T]):
     def fail(self, make_error: Callable[[Ticket[Any]], BaseException]) -> None:
         """Settle what is awaited with an exception for each caller's ticket."""
     def end(self) -> None:
-        """Tell that its handler call has ended: its key may have another batch under way."""
+        """Tell that its last handler call has ended: its key may have another batch under way."""
 
 @final
 class KeyQueue:
@@ -224,7 +224,10 @@ class Measures:
         """How many seconds each item waited until it was taken, for admission too."""
     @property
     def handler_time(self) -> Histogram:
-        """How many seconds each handler call took."""
+        """How many seconds each batch took, to the end of its last handler call.
+
+        All its calls are in it, and the pauses between them.
+        """
 
 @final
 class Lane:
@@ -235,7 +238,7 @@ class Lane:
     """
 
     free_slots: int
-    """How many handler calls may start now: next_batch() takes one, its owner gives it back."""
+    """How many slots are free: next_batch() takes one, its owner gives it back."""
     in_line: bool
     """Whether handlers may wait in vain for their own batcher though a slot is free."""
     def __init__(

@@ -36,7 +36,7 @@ class Batch:
     attempt: int
     """Which handler call this is for these items, counted from 1; above 1 they were sent before."""
     abandoned: tuple[int, ...]
-    """The places of the items that nobody awaits any more: given up, or answered already."""
+    """The places of the items that nobody awaits any more: given up, late, or settled already."""
     key: Any
     """The key that its items share; None where there are none."""
     weight: float

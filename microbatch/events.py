@@ -114,12 +114,12 @@ class BatchEnded(BatchEvent):
 
     @property
     def ended(self) -> float:
-        """When the handler call ended, on the loop's clock."""
+        """When its handler call ended, the last where it took several, on the loop's clock."""
         return self._batch.ended
 
     @property
     def seconds(self) -> float:
-        """Seconds from dispatch to the end of the handler call."""
+        """Seconds from dispatch to that end: all its calls, and the pauses between them."""
         return self._batch.ended - self._batch.departed
 
     @property

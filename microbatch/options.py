@@ -112,13 +112,13 @@ class Options:
     max_concurrent_batches: int = 1
     """Slots: handler calls under way at once."""
     capacity: int | None = 10_000
-    """Most accepted and unsettled items; None: no bound."""
+    """Most admitted and unsettled items, those that wait for admission apart; None: no bound."""
     overflow: Overflow = "wait"
     """At capacity: ``"wait"`` (admitted first come, first served), ``"reject"`` (CapacityError at
     once), ``"drop_oldest"`` (the oldest queued item fails with CapacityError)."""
     ordering: Ordering = "unordered"
-    """``"ordered"``: results are released in the order of submission, those of each key for
-    themselves. Items that are submitted with a ``priority`` go by that first."""
+    """``"ordered"``: results are released in the order in which their batches were dispatched, for
+    each key. So they come as submitted, but for a submission's ``priority``, which goes first."""
     timeout: float | None = None
     """Longest from submission to result, in seconds: waiting for admission, queueing and handling
     together; None: no limit."""

@@ -219,10 +219,11 @@ class BatcherStatistics:
     """Items admitted and queued now."""
     joined: int = gauge("items", "Items that are queued or in flight as another, equal one.")
     """Items that are queued or in flight now as another, equal one."""
-    in_flight: int = gauge("items", "Items that a handler works on.")
-    """Items that a handler works on now, and that somebody awaits."""
-    slots_busy: int = gauge("slots", "Handler calls under way.", path="slots.busy")
-    """Handler calls under way now."""
+    in_flight: int = gauge("items", "Items in batches, and not settled.")
+    """Items in batches now, and not settled: a handler works on them, or their outcome is held for
+    its turn (``ordering="ordered"``), or the ``timeout_policy`` is asked about them."""
+    slots_busy: int = gauge("slots", "Slots in use.", path="slots.busy")
+    """Slots in use now: batches with a handler call under way, or in a pause between two."""
     batched: int = counter("items", "Items handed to the handler.", shown=False, exported=False)
     """Items handed to the handler so far, each counted once."""
     retried: int = counter("items", "Items handed to the handler again.")
@@ -266,7 +267,8 @@ class BatcherStatistics:
         path="handler.duration",
         event="seconds",
     )
-    """Seconds from a batch's dispatch to the end of its handler call."""
+    """Seconds from a batch's dispatch to the end of its handler call; with ``retry`` or
+    ``on_error="bisect"`` over all its calls, and the pauses between them."""
 
     @property
     def calls(self) -> int:

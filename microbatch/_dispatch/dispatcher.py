@@ -119,12 +119,12 @@ class Dispatcher:
     # -------------------------------------------------------------------------------- statistics
     @property
     def slots_busy(self) -> int:
-        """Count the handler calls under way."""
+        """Count the slots in use."""
         return self._options.max_concurrent_batches - self.lane.free_slots
 
     @property
     def in_flight(self) -> int:
-        """Count the items that a handler works on, and that somebody awaits."""
+        """Count the items that are in batches and not settled."""
         lane = self.lane
         return lane.unsettled - lane.waiting - lane.queued - lane.joined
 
