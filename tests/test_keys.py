@@ -111,7 +111,7 @@ async def test_one_key_takes_no_more_slots_than_it_may() -> None:
     ]
 
 
-async def test_a_key_that_has_all_its_slots_waits_for_nothing_else() -> None:
+async def test_a_key_that_had_all_its_slots_waits_from_when_it_may_go() -> None:
     handler: RecordingHandler[str, str] = RecordingHandler(delay=1.0)
     batcher = Batcher(
         handler,
@@ -124,7 +124,15 @@ async def test_a_key_that_has_all_its_slots_waits_for_nothing_else() -> None:
     await asyncio.sleep(0.5)
     two = batcher.submit("a2")
     await asyncio.gather(one, two)
-    assert [call.started for call in handler.calls] == [0.25, 1.25]
+    assert [call.started for call in handler.calls] == [0.25, 1.5]
+
+
+async def test_a_batch_of_one_key_makes_no_other_wait_longer() -> None:
+    handler: RecordingHandler[str, str] = RecordingHandler(delay=1.0)
+    batcher = Batcher(handler, key=first, max_batch_size=2, max_latency=0.5)
+    tickets = [batcher.submit(item) for item in ("a1", "a2", "b1")]
+    await asyncio.gather(*tickets)
+    assert [call.started for call in handler.calls] == [0.0, 1.0]
 
 
 async def test_keys_share_the_capacity() -> None:

@@ -89,13 +89,14 @@ cdef int drop_oldest(Lane lane, Py_ssize_t count, InFlightBatch dropped) except 
 cdef Entry *oldest_of(Lane lane) noexcept:
     """Give the oldest entry that is in no batch; there is one."""
     cdef Entry *oldest = oldest_in(&lane.ready, lane.ready.count if lane.ranked else 1, NULL)
-    oldest = oldest_in(&lane.blocked, 1, oldest_in(&lane.lingering, 1, oldest))
+    oldest = oldest_in(&lane.lingering, lane.lingering.count, oldest)
+    oldest = oldest_in(&lane.blocked, 1, oldest)
     return lane.waiting_entries.first if oldest == NULL else oldest
 
 
 cdef Entry *oldest_in(Heap *keys, size_t count, Entry *oldest) noexcept:
     """Look at the first keys of a heap, of which one is enough where they stand by age."""
-    # KeyQueue.stand_in() says by what they stand: by age all do, unless there are priorities.
+    # KeyQueue.stand_in() says by what they stand.
     cdef Entry *entry
     cdef size_t place
     for place in range(min(count, keys.count)):

@@ -111,6 +111,8 @@ cdef class InFlightBatch(Kept):
             forget_call(self.lane, self)
         if self.of_key:
             self.of_key = False
+            if self.lane.free_slots <= 0 or self.queue.heap == &self.lane.blocked:
+                self.queue.freed = self.ended
             self.queue.in_flight -= 1
             self.queue.stand()
             self.queue.let_go()

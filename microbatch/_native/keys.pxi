@@ -11,6 +11,7 @@ cdef class KeyQueue(Keyed):
     cdef Heap ranks                   # by rank, where there are priorities
     cdef Load load
     cdef readonly Py_ssize_t in_flight
+    cdef double freed                 # when it could go again after a batch of it
     cdef Heap *heap                   # of the lane, in which it stands unless it is empty
     cdef unsigned int place           # there
     cdef bint pressing                # whether a batch of it should go at once
@@ -91,9 +92,20 @@ cdef class KeyQueue(Keyed):
         else:
             self.stand_in(&lane.lingering)
 
+    cdef inline double linger_end(self) noexcept:
+        """Say when it will have waited for company: while it may go, and since its last batch."""
+        cdef double since = since_of(self.entries.first)
+        if self.lane.closed or self.lane.draining or since <= self.lane.flushed:
+            return since
+        return max(since, self.freed) + self.lane.latency
+
     cdef void stand_in(self, Heap *heap) noexcept:
-        """Stand in a heap: by age, but among those that may go by the rank of what goes next."""
+        """Stand in a heap: what lingers by when that ends, what is blocked by its age.
+
+        What is ready stands by the rank of what goes next.
+        """
         cdef Entry *entry
+        cdef double order
         if self.heap != NULL:
             heap_remove(self.heap, self.place)
         self.heap = heap
@@ -102,7 +114,8 @@ cdef class KeyQueue(Keyed):
             heap_add(heap, rank_of(entry), number_of(entry), &self.place, <void *> self)
         elif heap != NULL:
             entry = self.entries.first
-            heap_add(heap, since_of(entry), number_of(entry), &self.place, <void *> self)
+            order = self.linger_end() if heap == &self.lane.lingering else since_of(entry)
+            heap_add(heap, order, number_of(entry), &self.place, <void *> self)
 
 
 cdef int reserve_keys(Lane lane) except -1:
@@ -111,6 +124,12 @@ cdef int reserve_keys(Lane lane) except -1:
     heap_reserve(&lane.lingering, len(lane.kept) + 1)
     heap_reserve(&lane.blocked, len(lane.kept) + 1)
     return 0
+
+
+cdef void stop_lingering(Lane lane) noexcept:
+    """Have the keys that linger wait for company no more."""
+    while lane.lingering.count:
+        (<KeyQueue> lane.lingering.nodes[0].what).stand_in(&lane.ready)
 
 
 cdef inline void extend(Lane lane, Entry *entries, Py_ssize_t count) noexcept:
@@ -147,23 +166,15 @@ cdef void rank_queue(KeyQueue queue) noexcept:
 
 
 # ---------------------------------------------------------------------------------------- deciding
-cdef inline bint has_waited(Lane lane, double since, double now) noexcept:
-    """Tell whether an item need not wait for company any more."""
-    return (
-        lane.closed or lane.draining or since <= lane.flushed
-        or since + lane.latency <= now + RESOLUTION
-    )
-
-
 cdef inline double linger_end(Lane lane) noexcept:
     """Say when the first of the keys that linger will have waited; infinity where none does."""
-    return lane.lingering.nodes[0].order + lane.latency if lane.lingering.count else INFINITY
+    return lane.lingering.nodes[0].order if lane.lingering.count else INFINITY
 
 
 cdef KeyQueue due_key(Lane lane, double now):
     """Give the key of which a batch should go now: of those that may, the one by rank."""
     cdef KeyQueue queue
-    while lane.lingering.count and has_waited(lane, lane.lingering.nodes[0].order, now):
+    while linger_end(lane) <= now + RESOLUTION:
         queue = <KeyQueue> lane.lingering.nodes[0].what
         queue.stand_in(&lane.ready)
     if lane.ready.count:

@@ -120,9 +120,11 @@ cdef class Lane:
 
     def close(self):
         self.closed, self.gate = True, -1
+        stop_lingering(self)
 
     def flush(self):
         self.flushed = self.now()
+        stop_lingering(self)
 
     cdef int go_by_rank(self) except -1:
         """Have items taken by rank from now on, those that are queued already too."""

@@ -107,6 +107,7 @@ class Model:
         self.most_per_key = infinite(rules["max_batches_per_key"])
         self.now, self.flushed, self.timeout = 100.0, -math.inf, math.inf
         self.free_slots, self.closed = slots, False
+        self.freed = dict[Any, float]()  # when a key could go again after a batch of it
         self.queue: list[Item] = []
         self.batches: list[Batch] = []
         self.tickets: list[Ticket] = []
@@ -308,10 +309,14 @@ class Model:
     def is_flushed(self, key: Any) -> bool:
         return self.draining or self.since(key) <= self.flushed
 
+    def linger_end(self, key: Any) -> float:
+        """When it has waited for company long enough: while it may go, and since its last batch."""
+        return max(self.since(key), self.freed.get(key, -math.inf)) + self.latency
+
     def is_ready(self, key: Any) -> bool:
         if self.is_full(key) or self.is_heavy(key) or self.closed or self.is_flushed(key):
             return True
-        return self.since(key) + self.latency <= self.now
+        return self.linger_end(key) <= self.now
 
     def next_key(self) -> list[Any]:
         """Give the key of which a batch should go now, or none, in a list."""
@@ -320,12 +325,12 @@ class Model:
         in_line = [item for item in self.queue if item in first]
         if in_line:
             return [min(in_line, key=lambda item: item.rank).key]
-        return free[:1] if self.crowded else []
+        return [min(free, key=self.linger_end)] if free and self.crowded else []
 
     @property
     def next_company(self) -> float:
         """When the first of the keys that wait for company has waited long enough."""
-        return min((self.since(key) + self.latency for key in self.free_keys()), default=math.inf)
+        return min((self.linger_end(key) for key in self.free_keys()), default=math.inf)
 
     def reason(self, key: Any) -> str:
         if self.is_full(key):
@@ -353,6 +358,13 @@ class Model:
             self.queue = [item for item in self.queue if item not in taken]
             return batch
         return None
+
+    def end(self, batch: Batch) -> None:
+        is_blocked = self.under_way(batch.key) >= self.most_per_key and self.of(batch.key)
+        if self.free_slots == 0 or is_blocked:
+            self.freed[batch.key] = self.now
+        batch.under_way = False
+        self.free_slots += 1
 
     def new_batch(self, items: list[Item], **known: Any) -> Batch:
         weight = sum(item.weight for item in items)

@@ -236,9 +236,8 @@ class Lockstep(RuleBasedStateMachine):
     def end(self, choice: int) -> None:
         number = self.place_of([b for b in self.model.batches if b.under_way], choice)
         self.do(lambda peer: peer.batches[number].end())
-        self.model.batches[number].under_way = False
+        self.model.end(self.model.batches[number])
         self.peer.lane.free_slots += 1
-        self.model.free_slots += 1
         self.told = True
 
     @precondition(lambda self: any(batch.under_way for batch in self.model.batches))

@@ -323,11 +323,44 @@ def test_rearm_looks_at_what_comes_first(make_world: MakeWorld) -> None:
     world.submit("a")
     assert world.armed == 102.0
     world.take()
+    world.advance(1)
     world.submit("b", timeout=None)
-    world.advance(2)
+    world.advance(1)
     fail_late(world)
     world.lane.rearm()
-    assert world.armed == 103.0
+    assert world.armed == 104.0
+
+
+def test_company_is_waited_for_while_a_slot_is_free(make_world: MakeWorld) -> None:
+    world = make_world(max_latency=3.0, free_slots=1)
+    world.submit("a")
+    world.lane.flush()
+    batch = world.next_batch()
+    world.advance(1)
+    world.submit("b")
+    world.advance(1)
+    batch.end()
+    world.lane.free_slots += 1
+    world.advance(2.5)  # 3.5 since it came, 2.5 since it may go
+    assert world.due_items() == []
+    world.lane.rearm()
+    assert world.armed == 105.0
+    world.advance(0.5)
+    assert world.due_items() == ["b"]
+
+
+def test_company_is_waited_for_while_any_slot_is_free(make_world: MakeWorld) -> None:
+    world = make_world(max_latency=3.0, free_slots=2)
+    world.submit("a")
+    world.lane.flush()
+    batch = world.next_batch()
+    world.advance(1)
+    world.submit("b")
+    world.advance(1)
+    batch.end()
+    world.lane.free_slots += 1
+    world.advance(2)
+    assert world.due_items() == ["b"]
 
 
 def test_rearm_does_not_ask_for_items_that_wait_for_admission(make_world: MakeWorld) -> None:

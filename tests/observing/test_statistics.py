@@ -83,7 +83,7 @@ async def test_figures_of_batches_are_distributed_over_the_batches() -> None:
     assert before.batch_size == before.handler_time == Distribution()
     assert now.batch_size.buckets == ((2.0, 1), (4.0, 1))
     assert now.occupancy.buckets == ((0.5, 1), (1.0, 1))
-    assert (now.queue_wait.count, now.queue_wait.max) == (6, 2.0)
+    assert (now.queue_wait.count, now.queue_wait.max) == (6, 2.5)
     assert now.queue_wait.quantile(0) == 0.0
     assert now.queue_wait.quantile(0.5) == 2.0**-30  # as near to 0 as it tells
     assert now.handler_time.buckets == ((0.5, 2),)
@@ -165,7 +165,7 @@ async def used() -> BatcherStatistics:
 async def test_statistics_are_shown_on_a_line() -> None:
     assert repr(await used()) == (
         "<BatcherStatistics: submitted 6, completed 5, failed 1, batches 2 (size 1, latency 1), "
-        "mean batch size 3, queue wait p50 0 s, p99 2 s, handler time p50 500 ms, p99 500 ms>"
+        "mean batch size 3, queue wait p50 0 s, p99 2.5 s, handler time p50 500 ms, p99 500 ms>"
     )
 
 

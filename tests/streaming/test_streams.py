@@ -278,7 +278,7 @@ async def test_streams_wait_for_companions_and_slots_as_items_do() -> None:
     streams = [batcher.stream(1) for _ in range(5)]
     assert await asyncio.gather(*map(read, streams)) == [[0]] * 5
     assert handler.calls == [[1, 1], [1, 1], [1]]
-    assert asyncio.get_running_loop().time() == 7.0
+    assert asyncio.get_running_loop().time() == 11.0
 
 
 async def test_a_stream_beyond_the_capacity_waits_or_is_refused_or_drops_another() -> None:
