@@ -2,25 +2,28 @@
 
 The model takes 20 ms, and 0.05 ms more for each item. Callers in process ask again in the turn in
 which they are answered; over HTTP the answer and the next question are under way for 1 to 4 ms.
-The clock is virtual: the program takes seconds, and prints the same everywhere.
+Strangers ask once, each on its own. The clock is virtual: the program takes seconds, and prints the
+same everywhere.
 
 Run it: python examples/closed_loops.py
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from statistics import median
+from typing import Any, Literal
 
-from microbatch import BatchDispatched, BatchEnded, Batcher
+from microbatch import Batcher
 from microbatch.testing import run
 
-SECONDS = 1.0
+SECONDS = 3.0
 IN_PROCESS = (0.0, 0.0)
 OVER_HTTP = (0.001, 0.004)
 
-Way = tuple[float, float]
-Make = Callable[[], Batcher[int, int]]
+Latency = float | Literal["auto"]
+Ask = Callable[[], Coroutine[Any, Any, None]]
+Traffic = Callable[[Ask, random.Random], Awaitable[None]]
 
 
 async def predict(items: list[int]) -> list[int]:
@@ -28,45 +31,50 @@ async def predict(items: list[int]) -> list[int]:
     return items
 
 
-# ---------------------------------------------------------------------------- kinds of batchers
-def waiting(max_latency: float) -> Make:
-    return lambda: Batcher(predict, max_latency=max_latency)
-
-
-def lingering(linger: float, max_latency: float) -> Make:
-    """Wait for so long after each batch, and then take what has come."""
-
-    def make() -> Batcher[int, int]:
-        def observer(event: BatchDispatched | BatchEnded) -> None:
-            if isinstance(event, BatchEnded):
-                asyncio.get_running_loop().call_later(linger, batcher.flush)
-
-        batcher = Batcher(predict, max_latency=max_latency, observer=observer)
-        return batcher
-
-    return make
-
-
-# ------------------------------------------------------------------------------------- measuring
-async def ask_again_and_again(
-    batcher: Batcher[int, int], way: Way, chance: random.Random, waits: list[float]
-) -> None:
-    clock = asyncio.get_running_loop().time
+# --------------------------------------------------------------------------------- kinds of traffic
+def callers(number: int, way: tuple[float, float]) -> Traffic:
+    """So many who ask again and again; each answer and question are so long under way."""
     least, most = way
-    await asyncio.sleep(0.1 * chance.random())  # nobody begins in step
-    while (asked := clock()) < SECONDS:
-        await batcher.submit(1)
-        if most:
-            await asyncio.sleep(least + (most - least) * chance.random())
-        waits.append(clock() - asked)
+
+    async def one(ask: Ask, chance: random.Random) -> None:
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(0.1 * chance.random())  # nobody begins in step
+        while clock() < SECONDS:
+            await ask()
+            if most:
+                await asyncio.sleep(least + (most - least) * chance.random())
+
+    async def all_of_them(ask: Ask, chance: random.Random) -> None:
+        await asyncio.gather(*(one(ask, chance) for _ in range(number)))
+
+    return all_of_them
 
 
-async def measure(callers: int, way: Way, make: Make) -> str:
+def strangers(rate: float) -> Traffic:
+    """So many a second, who know nothing of each other."""
+
+    async def one_after_another(ask: Ask, chance: random.Random) -> None:
+        clock = asyncio.get_running_loop().time
+        async with asyncio.TaskGroup() as group:
+            while clock() < SECONDS:
+                group.create_task(ask())
+                await asyncio.sleep(chance.expovariate(rate))
+
+    return one_after_another
+
+
+# ---------------------------------------------------------------------------------------- measuring
+async def measure(traffic: Traffic, max_latency: Latency) -> str:
+    clock = asyncio.get_running_loop().time
     waits: list[float] = []
-    chance = random.Random(1)
-    async with make() as batcher:
-        loops = [ask_again_and_again(batcher, way, chance, waits) for _ in range(callers)]
-        await asyncio.gather(*loops)
+    async with Batcher(predict, max_latency=max_latency) as batcher:
+
+        async def ask() -> None:
+            asked = clock()
+            await batcher.submit(1)
+            waits.append(clock() - asked)
+
+        await traffic(ask, random.Random(1))
         now = batcher.statistics()
     reason = max(now.batches, key=lambda reason: now.batches[reason])
     return (
@@ -76,22 +84,18 @@ async def measure(callers: int, way: Way, make: Make) -> str:
 
 
 def main() -> None:
-    batchers = {
-        "max_latency=0": waiting(0.0),
-        "max_latency=0.005": waiting(0.005),
-        "max_latency=0.030": waiting(0.030),
-        "lingering(0.005, 0.030)": lingering(0.005, 0.030),
-    }
-    print("                                     answers  median    mean  queued  most go")
-    print("callers       batcher               a second wait ms   batch      ms  by reason")
-    for title, callers, way in (
-        ("64 in process", 64, IN_PROCESS),
-        ("64 over HTTP", 64, OVER_HTTP),
-        ("40 over HTTP", 40, OVER_HTTP),
-        ("1 over HTTP", 1, OVER_HTTP),
+    latencies: tuple[Latency, ...] = (0.0, 0.005, 0.030, "auto")
+    print("                              answers  median    mean  queued  most go")
+    print("who asks         max_latency a second wait ms   batch      ms  by reason")
+    for title, traffic in (
+        ("64 over HTTP", callers(64, OVER_HTTP)),
+        ("40 over HTTP", callers(40, OVER_HTTP)),
+        ("1 over HTTP", callers(1, OVER_HTTP)),
+        ("64 in process", callers(64, IN_PROCESS)),
+        ("1,500 strangers", strangers(1500.0)),
     ):
-        for options, make in batchers.items():
-            print(f"{title:14}{options:23}{run(measure, callers, way, make)}")
+        for max_latency in latencies:
+            print(f"{title:17}{max_latency!r:12}{run(measure, traffic, max_latency, debug=False)}")
 
 
 if __name__ == "__main__":

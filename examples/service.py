@@ -63,6 +63,7 @@ def create_app(load: Callable[[], Classify] = train) -> FastAPI:
         app.state.batcher = batcher = Batcher(
             load(),  # a plain function: it runs in a thread, and the service stays responsive
             name="species",
+            max_latency="auto",  # clients come back over a network: their batches are to be full
             max_batch_weight=256,  # flowers in one call to the model
             weigh=len,
             overweight="reject",

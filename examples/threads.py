@@ -67,7 +67,7 @@ def main() -> None:
     classifier = Classifier()
     flowers = classifier.iris.data.tolist()
 
-    with BlockingBatcher(classifier.name, max_batch_size=64, max_latency=0.002) as batcher:
+    with BlockingBatcher(classifier.name, max_batch_size=64, max_latency="auto") as batcher:
         server = make_server(
             "127.0.0.1", 0, Application(batcher), server_class=ThreadingServer, handler_class=Quiet
         )

@@ -278,13 +278,15 @@ class Lane:
         refuse_overweight: bool = False,
         ageing: float = 1.0,
         max_batches_per_key: int | None = None,
+        learns: bool = False,
         capture: bool = False,
         draining: bool = False,
     ) -> None:
         """Go by these options from now on; what is queued goes by its own key, weight and rank.
 
-        ``capture`` keeps the context of each submission. While it is ``draining`` nothing waits
-        for company. What is admitted stays so when the capacity shrinks.
+        ``capture`` keeps the context of each submission. A lane that ``learns`` counts who comes
+        back after each batch. While it is ``draining`` nothing waits for company. What is admitted
+        stays so when the capacity shrinks.
         """
     @property
     def loop(self) -> Any: ...
@@ -338,7 +340,26 @@ class Lane:
         """Take the batch that should go now, and a slot; give it with its items.
 
         None where none should go, or no slot is free. Its ``reason`` is "size", "weight",
-        "capacity", "close", "flush", "latency" or "natural".
+        "capacity", "close", "flush", "expected", "latency" or "natural".
+        """
+    def take_arrivals(self, width: float) -> list[int]:
+        """Give how many items have come back after batches, by how soon, and begin anew.
+
+        The first number is of those who came before next_batch() was asked; each other is of
+        ``width`` seconds, as it was given the time before.
+        """
+    def take_ended(self) -> tuple[float, float, float, float, float, float, float, float]:
+        """Give sums over the batches that have ended, and begin anew.
+
+        How many they were; their items; these and all other items that were queued or in flight as
+        each ended; seconds of handler time; squares of sizes; products of sizes and seconds;
+        seconds until the next batch was taken, where one went as soon as it could, and wherever.
+        """
+    def wait(self, until: float, answered: float, enough: int) -> None:
+        """Wait for those who come back after the latest batch, at most until a point in time.
+
+        It ends before when ``enough`` are queued, or when somebody's deadline comes before
+        ``answered``, when whoever comes is expected to be answered.
         """
     def take_late(
         self,

@@ -9,12 +9,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "Reason", "current_batch", "makers_context", "served", "serving"]
 
-Reason: TypeAlias = Literal["size", "weight", "capacity", "latency", "natural", "flush", "close"]
+Reason: TypeAlias = Literal[
+    "size", "weight", "capacity", "expected", "latency", "natural", "flush", "close"
+]
 """Why a batch was dispatched.
 
 ``size``: it is full. ``weight``: it is as heavy as it may be. ``capacity``: nothing more could be
-admitted. ``latency``: its oldest item waited ``max_latency``. ``natural``: a slot was free and
-``max_latency`` is 0. ``flush`` and ``close``: somebody asked.
+admitted. ``expected``: with ``max_latency="auto"``, as many had come as were waited for.
+``latency``: its oldest item waited ``max_latency``, or as long as was learned. ``natural``: a slot
+was free, and there was nothing to wait for. ``flush`` and ``close``: somebody asked.
 """
 
 

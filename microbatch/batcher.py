@@ -327,9 +327,10 @@ class Batcher(Submitter[T_contra, R_co]):
     def reconfigure(self, **changes: Unpack[Reconfiguration]) -> None:
         """Change options while the batcher is in use, on all its loops.
 
-        ``max_batch_size``, ``max_latency``, ``max_concurrent_batches``, ``capacity``, ``timeout``
-        and ``max_batch_weight`` can be changed. What is queued obeys the new values, and what is
-        in flight the new timeout; items that were submitted with a timeout of their own keep it.
+        ``max_batch_size``, ``max_latency``, ``max_auto_latency``, ``max_concurrent_batches``,
+        ``capacity``, ``timeout`` and ``max_batch_weight`` can be changed. What is queued obeys the
+        new values, and what is in flight the new timeout; items that were submitted with a timeout
+        of their own keep it. Under other sizes, slots or bounds, waiting is learned anew.
         Handler calls under way run on, even if there are fewer slots now. Raises ValueError or
         TypeError for what is wrong, and then changes nothing. Other loops follow in their next
         turn.

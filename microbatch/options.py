@@ -45,6 +45,9 @@ NamedPolicy: TypeAlias = Literal["partial", "fail"]
 TimeoutPolicy: TypeAlias = NamedPolicy | Callable[[list[Any]], Any]
 
 
+Latency: TypeAlias = float | Literal["auto"]
+
+
 class HandlerOptions(TypedDict, total=False):
     """Name the keyword arguments that do not tell what kind of handler it is.
 
@@ -52,7 +55,8 @@ class HandlerOptions(TypedDict, total=False):
     """
 
     max_batch_size: int
-    max_latency: float
+    max_latency: Latency
+    max_auto_latency: float | None
     max_concurrent_batches: int
     capacity: int | None
     overflow: Overflow
@@ -93,7 +97,8 @@ class Reconfiguration(TypedDict, total=False):
     """Name the options that may be changed while a batcher is in use."""
 
     max_batch_size: int
-    max_latency: float
+    max_latency: Latency
+    max_auto_latency: float | None
     max_concurrent_batches: int
     capacity: int | None
     timeout: float | None
@@ -106,9 +111,14 @@ class Options:
 
     max_batch_size: int = 64
     """Most items in one handler call."""
-    max_latency: float = 0.0
-    """Longest that an item waits for companions while a slot is free, in seconds; 0: go when a slot
-    is free, with whatever came in the same tick or piled up while it was busy."""
+    max_latency: Latency = 0.0
+    """Longest that an item waits for companions while a slot is free, in seconds: from its
+    submission, or from when the slot became free, whichever is later; 0: go when a slot is free,
+    with whatever came in the same tick or piled up while it was busy. ``"auto"``: a slot that
+    becomes free waits for those who were just answered, as long as has paid so far, if at all."""
+    max_auto_latency: float | None = None
+    """Longest that a slot waits with ``max_latency="auto"``, in seconds; None: as long as it pays.
+    With a ``timeout`` it is never more than a quarter of that."""
     max_concurrent_batches: int = 1
     """Slots: handler calls under way at once."""
     capacity: int | None = 10_000
@@ -188,7 +198,7 @@ class Options:
 
     def __post_init__(self) -> None:
         self._set("max_batch_size", count("max_batch_size", self.max_batch_size))
-        self._set("max_latency", seconds("max_latency", self.max_latency, least=0.0))
+        self._check_latency()
         self._set(
             "max_concurrent_batches", count("max_concurrent_batches", self.max_concurrent_batches)
         )
@@ -214,6 +224,23 @@ class Options:
         flag("columnar", self.columnar)
         if self.stream:
             self._check_stream()
+
+    @property
+    def learns_latency(self) -> bool:
+        """Whether it is learned how long a slot waits for companions."""
+        return self.max_latency == "auto"
+
+    @property
+    def longest_learned_wait(self) -> float:
+        """The bound of what is learned, in seconds."""
+        bounds = self.max_auto_latency, None if self.timeout is None else self.timeout / 4
+        return min((bound for bound in bounds if bound is not None), default=math.inf)
+
+    @property
+    def rules_of_learning(self) -> tuple[object, ...]:
+        """What is learned holds while these are the same."""
+        slots, size = self.max_concurrent_batches, self.max_batch_size
+        return self.learns_latency, self.longest_learned_wait, slots, size
 
     @property
     def is_ordered(self) -> bool:
@@ -277,6 +304,14 @@ class Options:
         if self.priority is not None and self.is_ordered:
             raise ValueError("ordering must be 'unordered' with a priority, got 'ordered'")
 
+    def _check_latency(self) -> None:
+        if self.max_latency != "auto":
+            kind = "a number of seconds or 'auto'"
+            self._set("max_latency", seconds("max_latency", self.max_latency, kind, least=0.0))
+        if self.max_auto_latency is not None:
+            longest = seconds("max_auto_latency", self.max_auto_latency, SECONDS_OR_NONE, least=0.0)
+            self._set("max_auto_latency", longest)
+
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
 
@@ -286,7 +321,7 @@ class Options:
         timeout = seconds("timeout", self.timeout, SECONDS_OR_NONE)
         if timeout <= 0:
             raise ValueError(f"timeout must be > 0, got {self.timeout!r}")
-        if timeout <= self.max_latency:
+        if self.max_latency != "auto" and timeout <= self.max_latency:
             raise ValueError(
                 f"timeout must be > max_latency ({self.max_latency!r}), "
                 f"or items would be late before they are dispatched, got {self.timeout!r}"

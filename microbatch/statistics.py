@@ -233,6 +233,26 @@ class BatcherStatistics:
         "batches", "Batches dispatched, by reason.", path="batches", event="reason"
     )
     """Batches dispatched so far, by reason."""
+    learned_latency: float = gauge(
+        "seconds", "What a slot waits for company, as learned.", path="latency.learned"
+    )
+    """Seconds that a slot that becomes free waits for company now (``max_latency="auto"``); over
+    several loops or batchers their sum."""
+    expected_arrivals: float = gauge(
+        "items", "Items expected in that time.", path="latency.expected"
+    )
+    """Items that are expected to come in that time, on average."""
+    batches_saved: int = counter(
+        "batches", "Batches that were joined by items that came in the wait.", path="latency.joined"
+    )
+    """Batches that items joined while they waited, as learned; without the wait each would have
+    been two."""
+    seconds_saved: float = counter(
+        "seconds", "What that has saved the callers.", path="latency.saved"
+    )
+    """Seconds that this has saved the callers together, by estimate: each item that came while a
+    batch waited did not have to wait for another handler call; what all of them waited is taken
+    off."""
     failed_batches: int = counter(
         "batches",
         "Batches whose handler raised, or gave no results for its items.",
@@ -283,7 +303,7 @@ class BatcherStatistics:
     def _facts(self) -> Facts:
         """Say what is not zero, and how long items waited and batches took."""
         numbers = self._shown("counter", "gauge")
-        facts = [(metric.words, str(number)) for metric, number in numbers if number]
+        facts = [(metric.words, shown(number, metric.unit)) for metric, number in numbers if number]
         if not self.calls:
             return facts or [("submitted", "0")]
         for metric, counts in self._shown("counter by reason"):
@@ -325,8 +345,8 @@ def sum_by_reason(some: Mapping[str, int], more: Mapping[str, int]) -> Mapping[s
 def metrics(of: type[BatcherStatistics] = BatcherStatistics) -> tuple[Metric, ...]:
     """Say what each number is, in the order of the fields; exporters go by this.
 
-    ``getattr(batcher.statistics(), metric.name)`` is its value: an int for a counter or a gauge, a
-    mapping of reasons to ints for a counter by reason, and a Distribution.
+    ``getattr(batcher.statistics(), metric.name)`` is its value: a number for a counter or a gauge,
+    a mapping of reasons to ints for a counter by reason, and a Distribution.
     """
     return metrics_of_fields(of)  # type: ignore[arg-type] # mypy takes its instances' hash for its
 
@@ -359,6 +379,13 @@ def table_of(title: str, facts: Facts) -> str:
         f"<tr><th>{escape(name)}</th><td>{escape(figure)}</td></tr>" for name, figure in facts
     )
     return f"<table><caption>{title}</caption>{rows}</table>"
+
+
+def shown(number: float, unit: Unit) -> str:
+    """Show a number: a time with its unit, another to three digits unless it is whole."""
+    if unit == "seconds":
+        return duration(number)
+    return str(number) if isinstance(number, int) else f"{number:.3g}"
 
 
 def quantiles_of(values: Distribution, unit: Unit) -> str:

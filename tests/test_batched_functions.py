@@ -355,7 +355,11 @@ def test_without_parentheses_it_has_to_be_a_function() -> None:
     ("options", "error", "message"),
     [
         ({"max_batch_size": 0}, ValueError, "max_batch_size must be >= 1, got 0"),
-        ({"max_latency": "1"}, TypeError, "max_latency must be a number of seconds, got '1'"),
+        (
+            {"max_latency": "1"},
+            TypeError,
+            "max_latency must be a number of seconds or 'auto', got '1'",
+        ),
         (
             {"max_batch": 1},
             TypeError,

@@ -53,12 +53,16 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
     *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
       for name in ("max_latency", "timeout", "ageing")
       for value in (math.nan, math.inf, -math.inf)),
-    *((name, value, TypeError, f"{name} must be a number of seconds, got {value!r}")
-      for name in ("max_latency", "ageing")
+    *((name, value, ValueError, f"{name} must be a finite number of seconds, got {value!r}")
+      for name in ("max_auto_latency",) for value in (math.nan, math.inf, -math.inf)),
+    *(("ageing", value, TypeError, f"ageing must be a number of seconds, got {value!r}")
       for value in (True, False, "1", [1], 1j)),
-    *(("timeout", value, TypeError, f"timeout must be a number of seconds or None, got {value!r}")
-      for value in (True, False, "1", [1], 1j)),
-    ("max_latency", None, TypeError, "max_latency must be a number of seconds, got None"),
+    *(("max_latency", value, TypeError,
+       f"max_latency must be a number of seconds or 'auto', got {value!r}")
+      for value in (True, False, "1", "Auto", [1], 1j, None)),
+    *((name, value, TypeError, f"{name} must be a number of seconds or None, got {value!r}")
+      for name in ("timeout", "max_auto_latency") for value in (True, False, "1", "auto", [1], 1j)),
+    ("max_auto_latency", -0.001, ValueError, "max_auto_latency must be >= 0, got -0.001"),
     ("timeout", 0, ValueError, "timeout must be > 0, got 0"),
     ("timeout", 0.0, ValueError, "timeout must be > 0, got 0.0"),
     ("timeout", -2.5, ValueError, "timeout must be > 0, got -2.5"),
@@ -137,6 +141,26 @@ def test_a_timeout_that_equals_max_latency_would_make_every_waiting_item_late() 
         Batcher(handler, max_latency=2, timeout=2)
 
 
+@pytest.mark.parametrize(
+    ("options", "bound"),
+    [
+        ({}, math.inf),
+        ({"max_auto_latency": 2}, 2.0),
+        ({"max_auto_latency": Fraction(1, 4)}, 0.25),
+        ({"timeout": 2.0}, 0.5),
+        ({"timeout": 2.0, "max_auto_latency": 0.75}, 0.5),
+        ({"timeout": 2.0, "max_auto_latency": 0.0}, 0.0),
+    ],
+)
+def test_what_is_learned_is_at_most_what_one_says_and_a_quarter_of_the_timeout(
+    options: dict[str, Any], bound: float
+) -> None:
+    known = Batcher(handler, max_latency="auto", **options).options
+    assert (known.max_latency, known.learns_latency) == ("auto", True)
+    assert known.longest_learned_wait == bound
+    assert not Batcher(handler, **options).options.learns_latency
+
+
 def test_a_number_beyond_every_float_is_named() -> None:
     with pytest.raises(
         ValueError, match=r"^max_latency must be a finite number of seconds, got 1000"
@@ -178,6 +202,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
     assert dataclasses.asdict(Options()) == {
         "max_batch_size": 64,
         "max_latency": 0.0,
+        "max_auto_latency": None,
         "max_concurrent_batches": 1,
         "capacity": 10_000,
         "overflow": "wait",

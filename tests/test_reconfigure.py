@@ -164,7 +164,7 @@ async def test_what_cannot_be_changed_is_named() -> None:
         batcher.reconfigure(ordering="ordered")  # type: ignore[call-arg]
     assert str(caught.value) == (
         "'ordering' cannot be changed while in use; these can: max_batch_size, max_latency, "
-        "max_concurrent_batches, capacity, timeout, max_batch_weight"
+        "max_auto_latency, max_concurrent_batches, capacity, timeout, max_batch_weight"
     )
 
 
@@ -211,7 +211,8 @@ changes = st.fixed_dictionaries(
     {},
     optional={
         "max_batch_size": st.integers(1, 5),
-        "max_latency": st.sampled_from([0.0, 0.5, 1.5]),
+        "max_latency": st.sampled_from([0.0, 0.5, 1.5, "auto"]),
+        "max_auto_latency": st.none() | st.sampled_from([0.0, 1.0]),
         "max_concurrent_batches": st.integers(1, 3),
         "capacity": st.none() | st.integers(1, 8),
         "timeout": st.none() | st.sampled_from([2.0, 5.0]),

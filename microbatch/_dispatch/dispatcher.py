@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from microbatch._core import InFlightBatch
+from microbatch._dispatch.company import Company, Gains
 from microbatch._dispatch.deadlocks import DeadlockDetector
 from microbatch._dispatch.lanes import configure, make_lane
 from microbatch._dispatch.notices import notify
@@ -94,6 +95,8 @@ class Dispatcher:
         if options.is_ordered:
             call_soon = functools.partial(loop.call_soon, context=self._context)
             self._reorder_buffer = ReorderBuffer(call_soon, self.lane.wake_soon)
+        self._gains = Gains()
+        self._company = self._make_company()
         self._deadlocks = DeadlockDetector(
             self.lane, options, name, reorder_buffer=self._reorder_buffer, handlers=self._handlers
         )
@@ -106,13 +109,21 @@ class Dispatcher:
         context = self._makers_context
         return RetryRuns(lane, handler, options, name, settling=settling, context=context)
 
+    def _make_company(self) -> Company | None:
+        """Wait as learned, where that is wanted."""
+        self._gains.learned_latency = self._gains.expected_arrivals = 0.0
+        if not self._options.learns_latency:
+            return None
+        return Company(self.lane, self._options, self._gains)
+
     def reconfigure(self, options: Options) -> None:
         """Go by other sizes and times from now on; what is queued does, too."""
-        more = options.max_concurrent_batches - self._options.max_concurrent_batches
-        self.lane.free_slots += more
-        self._options = options
+        before, self._options = self._options, options
+        self.lane.free_slots += options.max_concurrent_batches - before.max_concurrent_batches
         self.observing.limit = options.max_batch_size
         self._set_latency()
+        if options.rules_of_learning != before.rules_of_learning:
+            self._company = self._make_company()
         self._pump()
         self.lane.look_at_waits()  # there may be fewer slots, or no timeout any more
 
@@ -134,7 +145,7 @@ class Dispatcher:
 
     def _owners(self) -> tuple[object, ...]:
         """Give those who count, each in attributes that are named as the numbers are declared."""
-        return self.lane, self.lane.measures, self, self.observing, self._runs
+        return self.lane, self.lane.measures, self, self.observing, self._runs, self._gains
 
     def last_statistics(self) -> BatcherStatistics:
         """Give what stays of them when the loop is gone: what is unsettled counts as cancelled."""
@@ -158,6 +169,8 @@ class Dispatcher:
     def _start(self, batch: InFlightBatch[Any], items: list[Any]) -> None:
         """Call the handler in a task and a context of its own, a copy of the batcher's."""
         self._starting.append(batch)
+        if self._company is not None:
+            self._company.departed(batch)
         if not batch.alive:  # finalizers have given it up meanwhile
             self._abandon(batch)
         self.batched += batch.size
@@ -179,7 +192,7 @@ class Dispatcher:
             try:
                 self._conclude(batch, functools.partial(self._bury, batch, error))
             finally:
-                self.lane.free_slots += 1
+                self._free_slot(batch)
                 self.lane.wake_soon()
             if isinstance(error, Exception):
                 return
@@ -201,17 +214,33 @@ class Dispatcher:
             else:
                 self._reorder_buffer.end(batch, functools.partial(self._settle, batch, task))
         finally:
-            self.lane.free_slots += 1
-            # The callers go first: what they submit now still joins the next batch, or makes it.
             try:
-                self.lane.wake()
-            finally:  # a caller that exits leaves the others to finish
-                if task.cancelled() and self._seems_to_end():
-                    self.loop.call_later(ENDING, self._pump, context=self._context)
-                else:
-                    self._pump()
-                if self._deadlocks.suspected:  # for now it may be in vain
-                    self.lane.look_at_waits()
+                self._free_slot(batch)
+            finally:
+                self._go_on(task)
+
+    def _go_on(self, task: asyncio.Task[Any]) -> None:
+        """Wake the callers, and fill the slot again.
+
+        They go first: what they submit now still joins the next batch, or makes it.
+        """
+        try:
+            self.lane.wake()
+        finally:  # a caller that exits leaves the others to finish
+            if task.cancelled() and self._seems_to_end():
+                self.loop.call_later(ENDING, self._pump, context=self._context)
+            else:
+                self._pump()
+            if self._deadlocks.suspected:  # for now it may be in vain
+                self.lane.look_at_waits()
+
+    def _free_slot(self, batch: InFlightBatch[Any]) -> None:
+        """Give the slot of a batch back, which may wait for company."""
+        try:
+            if self._company is not None:
+                self._company.ended(batch)
+        finally:
+            self.lane.free_slots += 1
 
     def _seems_to_end(self) -> bool:
         """Tell whether the loop's tasks are all cancelled, as they are at the end of asyncio.run.

@@ -60,7 +60,8 @@ def configure(lane: Lane, options: Options, *, draining: bool = False) -> None:
     """Give a lane its options; while somebody drains, no item waits for companions."""
     lane.configure(
         max_batch_size=options.max_batch_size,
-        max_latency=options.max_latency,
+        max_latency=0.0 if options.max_latency == "auto" else options.max_latency,
+        learns=options.learns_latency,
         capacity=options.capacity,
         overflow=options.overflow,
         timeout=options.timeout,

@@ -104,9 +104,9 @@ cdef inline bint calls_for_attention(Lane lane, Ticket ticket, Py_ssize_t count)
         return True
     if lane.free_slots <= 0 or lane.queued == 0:
         return False
-    if is_pressed(lane):
+    if is_pressed(lane) or (lane.ready.count and not lane.due_scheduled):
         return True
-    return linger_end(lane) < lane.armed if lane.lingering.count else not lane.due_scheduled
+    return linger_end(lane) < lane.armed
 
 
 cdef int attend(Lane lane, Ticket ticket, Py_ssize_t count, InFlightBatch dropped) except -1:
@@ -122,7 +122,7 @@ cdef int attend(Lane lane, Ticket ticket, Py_ssize_t count, InFlightBatch droppe
         if lane.free_slots > 0 and lane.queued:
             due = is_pressed(lane)
             when = min(when, linger_end(lane))
-            if not due and not lane.lingering.count:
+            if not due and lane.ready.count:
                 soon_due(lane)
         if when < lane.armed:
             arm(lane, when)
@@ -177,6 +177,8 @@ cdef bint share(Lane lane, Entry *entry) except -1:
     cdef Shared shared = <Shared> entry.extra.shared
     cdef bint joins = shared.leader != NULL and shared.found
     if joins:
+        if lane.returning is <KeyQueue> entry.where:
+            lane.returning.came(<Ticket> entry.ticket, 0)
         (<KeyQueue> entry.where).let_go()
         entry.extra.shared = NULL
         shared.join(entry)

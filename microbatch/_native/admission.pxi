@@ -5,6 +5,11 @@ cdef inline Py_ssize_t admitted(Lane lane) noexcept:
     return lane.unsettled - lane.joined - lane.waiting_entries.count
 
 
+cdef inline Py_ssize_t in_flight(Lane lane) noexcept:
+    """Count the items that are in batches, and not settled."""
+    return admitted(lane) - lane.queued
+
+
 cdef inline bint is_crowded(Lane lane) noexcept:
     """Tell whether nothing more could be admitted."""
     if lane.overflow == WAIT:

@@ -113,6 +113,8 @@ cdef class InFlightBatch(Kept):
             self.of_key = False
             if self.lane.free_slots <= 0 or self.queue.heap == &self.lane.blocked:
                 self.queue.freed = self.ended
+            if self.lane.learns:
+                learn_from(self.lane, self)
             self.queue.in_flight -= 1
             self.queue.stand()
             self.queue.let_go()
@@ -261,7 +263,7 @@ cdef int take(InFlightBatch batch, KeyQueue queue, list items) except -1:
     lane.queued -= batch.size
     batch.queue, batch.of_key = queue, True
     queue.in_flight += 1
-    queue.stand()
+    queue.wait_no_more()
     del items[batch.size:]
     return 0
 

@@ -1,5 +1,11 @@
 # Keys: the queued items of each key, and which key is next.
 
+cdef struct Wait:
+    double until          # when the wait for those who come back ends
+    double answered       # and when whoever comes meanwhile will be
+    Py_ssize_t enough     # of whom it ends before
+
+
 @cython.final
 cdef class KeyQueue(Keyed):
     """The queued items of one key, for batches of one key each; no key is a key too.
@@ -12,9 +18,14 @@ cdef class KeyQueue(Keyed):
     cdef Load load
     cdef readonly Py_ssize_t in_flight
     cdef double freed                 # when it could go again after a batch of it
+    cdef Wait company                 # that is waited for
+    cdef bint all_came                # as many as were enough
     cdef Heap *heap                   # of the lane, in which it stands unless it is empty
     cdef unsigned int place           # there
     cdef bint pressing                # whether a batch of it should go at once
+
+    def __cinit__(self):
+        self.company = no_wait()
 
     def __dealloc__(self):
         PyMem_Free(self.ranks.nodes)
@@ -45,17 +56,20 @@ cdef class KeyQueue(Keyed):
         list_append(&self.entries, entry)
         lane.queued += 1
         add_load(&self.load, load_of(entry))
-        if entry.extra != NULL:
+        if entry.extra != NULL or lane.ranked:
             lane.number += 1
+        if entry.extra != NULL:
             entry.extra.number = lane.number
         if lane.ranked:
-            heap_add(&self.ranks, rank_of(entry), number_of(entry), &entry.place, entry)
+            heap_add(&self.ranks, rank_of(entry), lane.number, &entry.place, entry)
         if (
             self.heap == NULL
             or (not self.pressing and self.is_complete())
             or (lane.ranked and self.next() == entry)
         ):
             self.stand()
+        if lane.returning is self:
+            self.came(<Ticket> entry.ticket, 1)
 
     cdef inline void remove(self, Entry *entry) noexcept:
         """Let an entry go; who calls this calls stand() after the last."""
@@ -87,7 +101,7 @@ cdef class KeyQueue(Keyed):
             self.stand_in(NULL)
         elif blocked:
             self.stand_in(&lane.blocked)
-        elif pressing or lane.latency == 0.0:
+        elif pressing or (lane.latency == 0.0 and not self.is_awaiting()):
             self.stand_in(&lane.ready)
         else:
             self.stand_in(&lane.lingering)
@@ -97,7 +111,32 @@ cdef class KeyQueue(Keyed):
         cdef double since = since_of(self.entries.first)
         if self.lane.closed or self.lane.draining or since <= self.lane.flushed:
             return since
-        return max(since, self.freed) + self.lane.latency
+        return max(max(since, self.freed) + self.lane.latency, self.company.until)
+
+    cdef inline bint is_awaiting(self) noexcept:
+        """Tell whether it came into the wait for those who come back."""
+        return since_of(self.entries.first) < self.company.until
+
+    cdef void wait(self, Wait wait) noexcept:
+        """Wait for those who come back, but for no more than are enough."""
+        self.company, self.all_came = wait, self.entries.count >= wait.enough
+        if self.all_came:
+            self.company = no_wait()
+        self.stand()
+
+    cdef inline void wait_no_more(self) noexcept:
+        self.wait(no_wait())
+
+    cdef inline void came(self, Ticket ticket, Py_ssize_t count) noexcept:
+        """Count who has come back; nobody waits for others until it is late.
+
+        When enough have, a batch goes in the next turn, with whoever comes in this one.
+        """
+        note_arrivals(&self.lane.arrivals, ticket.submitted, count)
+        if ticket.deadline < self.company.answered:
+            self.wait_no_more()
+        elif self.entries.count >= self.company.enough:
+            self.wait(self.company)
 
     cdef void stand_in(self, Heap *heap) noexcept:
         """Stand in a heap: what lingers by when that ends, what is blocked by its age.
@@ -116,6 +155,16 @@ cdef class KeyQueue(Keyed):
             entry = self.entries.first
             order = self.linger_end() if heap == &self.lane.lingering else since_of(entry)
             heap_add(heap, order, number_of(entry), &self.place, <void *> self)
+
+
+cdef inline Wait no_wait() noexcept:
+    return Wait(-INFINITY, -INFINITY, PY_SSIZE_T_MAX)
+
+
+cdef inline void wait_for_company(Lane lane, Wait wait) noexcept:
+    """Have the key of the latest batch wait."""
+    if lane.returning is not None:
+        lane.returning.wait(wait)
 
 
 cdef int reserve_keys(Lane lane) except -1:
@@ -153,6 +202,8 @@ cdef inline void extend(Lane lane, Entry *entries, Py_ssize_t count) noexcept:
     lane.unsettled = lane.unsettled + count
     if lane.keyless.heap == NULL or (not lane.keyless.pressing and lane.keyless.is_complete()):
         lane.keyless.stand()
+    if lane.returning is lane.keyless:
+        lane.keyless.came(<Ticket> entries.ticket, count)
 
 
 cdef void rank_queue(KeyQueue queue) noexcept:
@@ -163,6 +214,28 @@ cdef void rank_queue(KeyQueue queue) noexcept:
         heap_add(&queue.ranks, rank_of(entry), queue.lane.number, &entry.place, entry)
         entry = entry.after
     queue.stand()
+
+
+cdef int learn_from(Lane lane, InFlightBatch batch) except -1:
+    """Learn of a batch that has ended, and count from now on who comes back."""
+    cdef Py_ssize_t others = in_flight(lane) - batch.held
+    if batch.queue is not lane.keyless:
+        others = (batch.queue.in_flight - 1) * batch.size
+    others += batch.queue.entries.count
+    note_ended(&lane.ended_batches, batch.size, others, batch.ended - batch.departed)
+    lane.arrivals.freed, lane.arrivals.in_turn = batch.ended, True
+    return expect(lane, batch.queue)
+
+
+cdef int expect(Lane lane, KeyQueue queue) except -1:
+    """Have those be company that come to this queue, or to none."""
+    former, lane.returning = lane.returning, queue
+    if queue is not None:
+        queue.hold()
+    if former is not None:
+        (<KeyQueue> former).wait_no_more()
+        (<KeyQueue> former).let_go()
+    return 0
 
 
 # ---------------------------------------------------------------------------------------- deciding
@@ -198,4 +271,6 @@ cdef str reason_of(KeyQueue queue, double now):
         return "close"
     if lane.draining or since <= lane.flushed:
         return "flush"
-    return "latency" if lane.latency > 0.0 else "natural"
+    if queue.all_came:
+        return "expected"
+    return "latency" if lane.latency > 0.0 or queue.is_awaiting() else "natural"

@@ -33,6 +33,10 @@ cdef class Lane:
     cdef Table table                  # the queues of keys, and by what equal items find each other
     cdef set kept                     # what entries point to
     cdef list gone                    # what none points to any more
+    cdef bint learns                  # how long to wait for those who come back
+    cdef KeyQueue returning           # of the latest batch; its key stays alive for those
+    cdef Arrivals arrivals            # for it
+    cdef Ended ended_batches
     cdef Heap ready, lingering, blocked               # the keys with queued items
     cdef Py_ssize_t pressing          # of which a batch should go at once
     cdef size_t number                # of items that were admitted
@@ -91,7 +95,7 @@ cdef class Lane:
         self, *, Py_ssize_t max_batch_size, double max_latency, capacity, str overflow, timeout,
         max_batch_weight=None, key=None, weigh=None, priority=None, dedupe=None,
         bint dedupe_in_flight=False, bint refuse_overweight=False, double ageing=1.0,
-        max_batches_per_key=None, bint capture=False, bint draining=False,
+        max_batches_per_key=None, bint learns=False, bint capture=False, bint draining=False,
     ):
         cdef double seconds = INFINITY if timeout is None else timeout
         former = self.key, self.weigh, self.priority, self.dedupe     # to let go of last
@@ -107,6 +111,10 @@ cdef class Lane:
         )
         self.refuses_overweight, self.joins_in_flight = refuse_overweight, dedupe_in_flight
         self.ageing = ageing
+        self.learns = learns and not draining
+        wait_for_company(self, no_wait())     # other bounds hold now
+        if not self.learns:
+            expect(self, None)
         self.most_per_key = PY_SSIZE_T_MAX if max_batches_per_key is None else max_batches_per_key
         if not self.closed:
             self.gate = PY_SSIZE_T_MAX if self.overflow == WAIT else self.capacity
@@ -117,6 +125,8 @@ cdef class Lane:
         if seconds != self.timeout:
             self.timeout = seconds
             retime(self)
+        if self.gone:
+            self.gone.clear()
 
     def close(self):
         self.closed, self.gate = True, -1
@@ -158,6 +168,8 @@ cdef class Lane:
         cdef InFlightBatch batch
         cdef KeyQueue queue
         cdef list items
+        cdef bint in_turn = self.arrivals.in_turn
+        self.arrivals.in_turn = False
         if self.queued == 0 or self.free_slots <= 0:
             return None
         batch, items = new_batch(self), [None] * min(self.batch_size, self.queued)
@@ -168,9 +180,24 @@ cdef class Lane:
         take(batch, queue, items)
         self.free_slots -= 1
         self.taken += 1
+        if self.learns:
+            self.ended_batches.idle += now - self.arrivals.freed
+            self.ended_batches.turns += now - self.arrivals.freed if in_turn else 0.0
         batch.number = self.taken
         self.measures.departed(batch, self.batch_size)
         return batch, items
+
+    # ------------------------------------------------------------------------------------ learning
+    def wait(self, double until, double answered, Py_ssize_t enough):
+        if answered <= next_deadline(self):
+            wait_for_company(self, Wait(until, answered, enough))
+
+    def take_arrivals(self, double width):
+        self.arrivals.width = width
+        return take_arrivals(&self.arrivals)
+
+    def take_ended(self):
+        return take_ended(&self.ended_batches)
 
     # ------------------------------------------------------------------------------------- leaving
     @property

@@ -44,4 +44,6 @@ cdef int rest(Lane lane) except -1:
     disarm(lane)
     lane.pinned = lane.mark = None      # the mark would keep the loop alive
     lane.on_idle()
+    if lane.gone:
+        lane.gone.clear()
     return 0

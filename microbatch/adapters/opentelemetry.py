@@ -82,8 +82,8 @@ class BatcherTelemetry(Batchers):
     def _reader(self, metric: Metric) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def read(_: CallbackOptions) -> Iterator[Observation]:
             for name, now in self._statistics().items():
-                number: int | Mapping[str, int] = getattr(now, metric.name)
-                if isinstance(number, int):
+                number: float | Mapping[str, int] = getattr(now, metric.name)
+                if not isinstance(number, Mapping):
                     yield Observation(number, {NAME: name})
                 else:
                     for reason, count in number.items():

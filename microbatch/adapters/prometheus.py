@@ -71,9 +71,9 @@ def families_of(by_name: ByName) -> Iterator[Family]:
 
 
 def name_of(metric: Metric) -> str:
-    """Name a metric: by its path, and where it has values by their unit, too."""
+    """Name a metric: by its path, and where it has values or is a time by the unit, too."""
     name = f"microbatch_{metric.path.replace('.', '_')}"
-    if metric.kind != "distribution":
+    if metric.kind != "distribution" and metric.unit != "seconds":
         return name
     return f"{name.removesuffix('_duration')}_{metric.unit}"  # seconds say that it is one
 

@@ -166,7 +166,7 @@ def test_a_snapshot_reads_the_same_as_ever() -> None:
         "<BatcherStatistics: submitted 20, completed 5, failed 1, cancelled 5, late 1, "
         "rejected 1, deduplicated 2, waiting 1, queued 2, joined 1, in flight 4, slots busy 1, "
         "retried 4, failed batches 1, cancelled batches 1, batches 4 (size 3, latency 1), "
-        "mean batch size 3.25, queue wait p50 0 s, p99 1 s, handler time p50 250 ms, p99 1 s>"
+        "mean batch size 3.25, queue wait p50 0 s, p99 2 s, handler time p50 250 ms, p99 1 s>"
     )
     assert now._repr_html_() == (
         "<table><caption>BatcherStatistics</caption>"
@@ -187,6 +187,6 @@ def test_a_snapshot_reads_the_same_as_ever() -> None:
         "<tr><th>cancelled batches</th><td>1</td></tr>"
         "<tr><th>batches</th><td>4 (size 3, latency 1)</td></tr>"
         "<tr><th>mean batch size</th><td>3.25</td></tr>"
-        "<tr><th>queue wait</th><td>p50 0 s, p99 1 s</td></tr>"
+        "<tr><th>queue wait</th><td>p50 0 s, p99 2 s</td></tr>"
         "<tr><th>handler time</th><td>p50 250 ms, p99 1 s</td></tr></table>"
     )

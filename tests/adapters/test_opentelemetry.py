@@ -200,7 +200,7 @@ def test_each_batch_is_measured(sdk: Exported) -> None:
     for name, sums in {
         "batch.size": (4, 2),
         "batch.occupancy": (1.0, 0.5),
-        "batch.longest_wait": (0.0, 1.0),
+        "batch.longest_wait": (0.0, 1.25),
         "handler.duration": (0.25, 0.25),
     }.items():
         points = {point.attributes["microbatch.batch.reason"]: point for point in sdk.points(name)}
@@ -240,6 +240,20 @@ def test_counters_and_gauges_of_batchers_come_from_their_statistics(sdk: Exporte
     assert [dict(point.attributes) for point in seen["busy"]] == [
         {"microbatch.batcher.name": "embed"}
     ]
+
+
+def test_what_was_learned_of_the_latency_is_reported(sdk: Exported) -> None:
+    async def main() -> dict[str, list[Any]]:
+        async with Batcher(RecordingHandler(), name="embed", max_latency="auto") as batcher:
+            sdk.telemetry.add(batcher)
+            await batcher.submit(1)
+            seen = {
+                name: sdk.points(f"latency.{name}")
+                for name in ("learned", "expected", "joined", "saved")
+            }
+        return {name: [point.value for point in points] for name, points in seen.items()}
+
+    assert run(main) == {"learned": [0.0], "expected": [0.0], "joined": [0], "saved": [0.0]}
 
 
 def test_batchers_of_one_name_are_added_up_until_they_are_removed(sdk: Exported) -> None:

@@ -105,10 +105,10 @@ def test_histograms_have_exact_cumulative_buckets(registry: CollectorRegistry, u
     assert [value("batch_occupancy_ratio_bucket", le=le) for le in ("0.375", "0.5", "1.0")] == [
         0, 1, 2,
     ]  # fmt: skip
-    assert [value("queue_wait_seconds_bucket", le=le) for le in ("6.103515625e-05", "1.0")] == [
+    assert [value("queue_wait_seconds_bucket", le=le) for le in ("6.103515625e-05", "2.0")] == [
         4, 6,
     ]  # fmt: skip
-    assert value("queue_wait_seconds_sum") == 2.0
+    assert value("queue_wait_seconds_sum") == 2.5  # a second each after the slot was free
     assert [value("handler_seconds_bucket", le=le) for le in ("0.125", "0.25")] == [0, 2]
     assert (value("handler_seconds_count"), value("handler_seconds_sum")) == (2, 0.5)
 
@@ -120,10 +120,12 @@ def test_the_metrics_are_typed_and_described(registry: CollectorRegistry, url: s
     counters = {
         "items_submitted", "items_completed", "items_failed", "items_cancelled", "items_late",
         "items_dropped", "items_rejected", "items_deduplicated", "items_retried",
-        "batches", "batches_failed", "batches_cancelled",
+        "batches", "batches_failed", "batches_cancelled", "latency_joined",
+        "latency_saved_seconds",
     }  # fmt: skip
     gauges = {
         "items_waiting", "items_queued", "items_joined", "items_in_flight", "slots_busy",
+        "latency_learned_seconds", "latency_expected",
     }  # fmt: skip
     histograms = {
         "batch_size_items", "batch_occupancy_ratio", "queue_wait_seconds", "handler_seconds",

@@ -95,6 +95,20 @@ class Batch:
     under_way: bool = False  # taken by next_batch(), and not ended
 
 
+NOBODY = object()
+"""Stand for the key of those who come back while it is not asked who does."""
+BINS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Wait:
+    """For how long, and for how many, the key of the latest batch waits."""
+
+    until: float = -math.inf
+    answered: float = -math.inf
+    enough: float = math.inf
+
+
 class Model:
     """Take the same calls as a World, by number where those take objects."""
 
@@ -108,6 +122,10 @@ class Model:
         self.now, self.flushed, self.timeout = 100.0, -math.inf, math.inf
         self.free_slots, self.closed = slots, False
         self.freed = dict[Any, float]()  # when a key could go again after a batch of it
+        self.returning: Any = NOBODY  # the key of the latest batch
+        self.have_wait(Wait())  # for those who come back to it
+        self.ended, self.width, self.in_turn = 0.0, 0.0, False
+        self.arrivals: list[int] = []  # the bin of each
         self.queue: list[Item] = []
         self.batches: list[Batch] = []
         self.tickets: list[Ticket] = []
@@ -122,6 +140,10 @@ class Model:
         self.draining: bool = options["draining"]
         self.batch_size: int = options["max_batch_size"]
         self.latency: float = 0.0 if self.draining else options["max_latency"]
+        self.learns: bool = options["learns"] and not self.draining
+        self.have_wait(Wait())
+        if not self.learns:
+            self.returning = NOBODY
         self.overflow: str = options["overflow"]
         self.capacity = infinite(options["capacity"])
         self.batch_weight = infinite(options["max_batch_weight"])
@@ -249,6 +271,7 @@ class Model:
                 if other.shared and (other.key, other.same) == (item.key, item.same):
                     other.callers.append(caller)
                     self.counters["deduplicated"] += 1
+                    self.hurry(caller, item.key)
                     return
         item.callers.append(caller)
         self.queue.append(item)
@@ -277,8 +300,47 @@ class Model:
     def admit(self) -> None:
         """Let in the first of those that wait; what is admitted stays so."""
         for item in self.queue:
-            if self.items - self.waiting < self.capacity:
+            if not item.admitted and self.items - self.waiting < self.capacity:
                 item.admitted = True
+                self.note_arrival(item)
+                self.hurry(item.callers[0], item.key)
+
+    # ------------------------------------------------------------------------- those who come back
+    def note_arrival(self, item: Item) -> None:
+        if item.key != self.returning:
+            return
+        if self.in_turn:
+            self.arrivals.append(0)
+        elif self.width and item.since >= self.ended:
+            self.arrivals.append(1 + math.floor((item.since - self.ended) / self.width))
+
+    def hurry(self, caller: Caller, key: Any) -> None:
+        """Have nobody wait for others until it is late."""
+        if key == self.returning and caller.ticket.deadline < self.company.answered:
+            self.have_wait(Wait())
+        elif key == self.returning:
+            self.meet()
+
+    def wait(self, until: float, answered: float, enough: int) -> None:
+        if answered <= self.next_deadline:
+            self.have_wait(Wait(until, answered, enough))
+            self.meet()
+
+    def have_wait(self, wait: Wait) -> None:
+        self.company, self.all_came = wait, False
+
+    def meet(self) -> None:
+        """End the wait when as many have come as were waited for."""
+        if len(self.of(self.returning)) >= self.company.enough:
+            self.company, self.all_came = Wait(), True
+
+    def take_arrivals(self, width: float) -> list[int]:
+        counts = [self.arrivals.count(number) for number in range(BINS + 1)]
+        self.arrivals, self.width = [], width
+        return counts
+
+    def company_of(self, key: Any) -> Wait:
+        return self.company if key == self.returning else Wait()
 
     # ------------------------------------------------------------------------------------- taking
     def of(self, key: Any) -> list[Item]:
@@ -311,10 +373,13 @@ class Model:
 
     def linger_end(self, key: Any) -> float:
         """When it has waited for company long enough: while it may go, and since its last batch."""
-        return max(self.since(key), self.freed.get(key, -math.inf)) + self.latency
+        lingering = max(self.since(key), self.freed.get(key, -math.inf)) + self.latency
+        return max(lingering, self.company_of(key).until)
 
     def is_ready(self, key: Any) -> bool:
-        if self.is_full(key) or self.is_heavy(key) or self.closed or self.is_flushed(key):
+        if self.is_full(key) or self.is_heavy(key):
+            return True
+        if self.closed or self.is_flushed(key):
             return True
         return self.linger_end(key) <= self.now
 
@@ -343,9 +408,16 @@ class Model:
             return "close"
         if self.is_flushed(key):
             return "flush"
-        return "latency" if self.latency else "natural"
+        return self.reason_of_waiting(key)
+
+    def reason_of_waiting(self, key: Any) -> str:
+        if self.all_came and key == self.returning:
+            return "expected"
+        awaiting = self.since(key) < self.company_of(key).until
+        return "latency" if self.latency or awaiting else "natural"
 
     def next_batch(self) -> Batch | None:
+        self.in_turn = False
         for key in self.next_key() if self.free_slots else ():
             self.free_slots -= 1
             taken: list[Item] = []
@@ -355,6 +427,8 @@ class Model:
                 taken.append(item)
             batch = self.new_batch(taken, key=key, reason=self.reason(key), departed=self.now)
             batch.under_way = True
+            if key == self.returning:
+                self.have_wait(Wait())
             self.queue = [item for item in self.queue if item not in taken]
             return batch
         return None
@@ -364,6 +438,10 @@ class Model:
         if self.free_slots == 0 or is_blocked:
             self.freed[batch.key] = self.now
         batch.under_way = False
+        if self.learns:
+            self.returning = batch.key
+            self.have_wait(Wait())
+            self.ended, self.in_turn = self.now, True
         self.free_slots += 1
 
     def new_batch(self, items: list[Item], **known: Any) -> Batch:

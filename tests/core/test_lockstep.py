@@ -36,6 +36,7 @@ keys = st.sampled_from(["k", "k", "k", "l", 1, 1.0, None])
 weights = st.sampled_from([0.0, 0.5, 1, 1.0, 2.0, 5.0])
 priorities = st.sampled_from([0.0, 0, -2, 1.0, 3.0])
 timeouts = st.sampled_from([..., ..., ..., None, 0.5, 1.0, 1, 2.5, 1000.0, math.inf])
+spans = st.sampled_from([-0.5, 0.25, 1.0, 1.0, 3.0])
 things: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "key": st.one_of(keys, keys, keys, keys, st.just([])),
@@ -58,9 +59,20 @@ configurations = st.fixed_dictionaries(
         "overflow": st.sampled_from(["wait", "wait", "reject", "drop_oldest"]),
         "timeout": st.sampled_from([None, 2.0, 3]),
         "max_batch_weight": st.sampled_from([None, 2.0, 4]),
+        "learns": st.sampled_from([True, True, False]),
         "draining": st.sampled_from([False, False, False, True]),
     }
 )
+PATIENT = {
+    "max_batch_size": 8,
+    "max_latency": 0.0,
+    "capacity": None,
+    "overflow": "wait",
+    "timeout": None,
+    "max_batch_weight": None,
+    "learns": True,
+    "draining": False,
+}
 function_sets = st.sampled_from(
     [
         set(),
@@ -334,6 +346,46 @@ class Lockstep(RuleBasedStateMachine):
         self.model.configure(**options)
         self.told = True
 
+    @precondition(lambda self: any(batch.under_way for batch in self.model.batches))
+    @rule(
+        drawn=st.lists(good_things, max_size=3),
+        pause=st.sampled_from([0.25, 0.5]),
+        timeout=timeouts,
+        wait=st.tuples(spans, st.integers(1, 4)),
+        patient=st.booleans(),
+    )
+    def come_back(
+        self,
+        drawn: list[dict[str, Any]],
+        pause: float,
+        timeout: Any,
+        wait: tuple[float, int],
+        patient: bool,
+    ) -> None:
+        """End a batch, wait for its callers, and have some come back."""
+        if patient:
+            self.configure(PATIENT)
+        self.handle(set(), 1)
+        seconds, enough = wait
+        self.wait(seconds, 0.5, enough)
+        self.look()
+        for value in self.values(drawn):
+            self.advance(pause)
+            self.submit_both([value], timeout=timeout)
+            self.compare()
+
+    @rule(seconds=spans, handling=st.sampled_from([0.0, 0.5, 2.0]), enough=st.integers(1, 8))
+    def wait(self, seconds: float, handling: float, enough: int) -> None:
+        until = self.model.now + seconds
+        self.do(lambda peer: peer.lane.wait(until, until + handling, enough))
+        self.model.wait(until, until + handling, enough)
+        self.told = True
+
+    @rule(width=st.sampled_from([0.0, 1 / 64, 0.25, 0.3, 1.0]))
+    def take_arrivals(self, width: float) -> None:
+        _, arrivals = self.do(lambda peer: peer.lane.take_arrivals(width))
+        assert arrivals == self.model.take_arrivals(width)
+
     @rule(seconds=st.sampled_from([0.25, 0.5, 1.0, 3.0]))
     def advance(self, seconds: float) -> None:
         self.model.now += seconds
@@ -453,7 +505,7 @@ class Lockstep(RuleBasedStateMachine):
 def test_a_callback_asks_for_nothing_that_the_same_turn_still_brings() -> None:
     state = Lockstep()
     options = {"max_batch_size": 1, "max_latency": 0.0, "capacity": 1, "overflow": "wait"}
-    options |= {"timeout": None, "max_batch_weight": None, "draining": False}
+    options |= {"timeout": None, "max_batch_weight": None, "learns": False, "draining": False}
     rules = {"refuse_overweight": False, "dedupe_in_flight": False, "ageing": 1.0}
     state.start(options, set(), {**rules, "max_batches_per_key": None}, slots=1, prompt=False)
     for _ in range(3):

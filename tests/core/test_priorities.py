@@ -159,6 +159,20 @@ def test_a_priority_is_a_number(world: World) -> None:
         world.submitter.submit_many(["one"], priority="high")
 
 
+def test_who_waited_for_admission_when_priorities_came_goes_by_age(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(capacity=1, max_batch_size=1, free_slots=1)
+    world.submit("first", "second", "third")
+    batch = world.next_batch()
+    batch.resolve((1,), lambda error: error)
+    world.submitter.submit("urgent", priority=-1.0)  # the second is queued, the third waits
+    world.configure(capacity=4, max_batch_size=4)
+    batch.end()
+    world.lane.free_slots += 1
+    assert world.due_items() == ["urgent", "second", "third"]
+
+
 def test_deadlines_are_kept_whatever_the_order(ranked: Callable[..., World]) -> None:
     world = ranked(timeout=2.0)
     world.submit(("a", 9))

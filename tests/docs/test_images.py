@@ -5,9 +5,12 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
-def test_the_way_of_an_item_is_what_the_script_draws() -> None:
-    drawn = runpy.run_path(str(IMAGES / "way.py"))["draw"]()
-    assert drawn == (IMAGES / "way.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["auto", "way"])
+def test_a_picture_is_what_its_script_draws(name: str) -> None:
+    drawn = runpy.run_path(str(IMAGES / f"{name}.py"))["draw"]()
+    assert drawn == (IMAGES / f"{name}.svg").read_text(encoding="utf-8")

@@ -63,10 +63,16 @@ def test_steps_are_sooner_than_batches_as_their_page_says(run_example: Callable[
 
 def test_closed_loops_settle_as_their_page_says(run_example: Callable[..., str]) -> None:
     output = run_example("closed_loops")
-    pattern = r"^(\d+ \w+ \w+) +(.+?)  +([\d,]+) +[\d.]+ +([\d.]+) +[\d.]+  \w+$"
+    pattern = r"^([\d,]+ \w+(?: \w+)?) +(\S+) +([\d,]+) +([\d.]+) +([\d.]+) +[\d.]+  \w+$"
     rows = re.findall(pattern, output, re.MULTILINE)
-    sizes = {row[:2]: float(row[3]) for row in rows}
-    assert sizes["64 over HTTP", "max_latency=0"] < 33
-    assert sizes["64 over HTTP", "lingering(0.005, 0.030)"] > 60
-    assert sizes["64 in process", "max_latency=0"] > 58
+    waits = {row[:2]: float(row[3]) for row in rows}
+    sizes = {row[:2]: float(row[4]) for row in rows}
+    assert len(rows) == 20
+    assert sizes["64 over HTTP", "0.0"] < 33
+    assert sizes["64 over HTTP", "0.005"] > 60
+    assert sizes["64 over HTTP", "'auto'"] > 55
+    assert sizes["64 in process", "0.0"] > 60
+    assert waits["40 over HTTP", "'auto'"] < waits["40 over HTTP", "0.005"]
+    for alone in ("1 over HTTP", "1,500 strangers"):
+        assert waits[alone, "'auto'"] == waits[alone, "0.0"] < waits[alone, "0.005"]
     assert output in (HOW_TO / "closed-loops.md").read_text()

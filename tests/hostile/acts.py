@@ -262,7 +262,8 @@ class Acts:
         rng, now = self.rng, self.machine.options
         changes: dict[str, Any] = {
             "max_batch_size": rng.choice([1, 2, 5, 64]),
-            "max_latency": rng.choice([0.0, 0.05, 0.5]),
+            "max_latency": rng.choice([0.0, 0.05, 0.5, "auto"]),
+            "max_auto_latency": rng.choice([None, 0.0, 0.1]),
             "max_concurrent_batches": rng.randint(1, 3),
             "capacity": rng.choice([None, 1, 3, 10, 100]),
             "timeout": rng.choice([None, 0.6, 3.0]),
@@ -272,7 +273,7 @@ class Acts:
         chosen = {name: changes[name] for name in rng.sample(sorted(changes), rng.randint(1, 3))}
         latency = chosen.get("max_latency", now["max_latency"])
         timeout = chosen.get("timeout", now.get("timeout"))
-        if timeout is not None and timeout <= latency:
+        if timeout is not None and latency != "auto" and timeout <= latency:
             return
         if self.reconfiguring:  # which of two that are nested holds is not laid down
             return

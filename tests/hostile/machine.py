@@ -257,7 +257,7 @@ class Machine:
         self.former[-1].append(dict(self.options))
         self.options |= options
         self.busy = self.load = self.unsettled = math.inf
-        self.longest = max(self.longest, self.options["max_latency"] + self.plan.longest)
+        self.longest = max(self.longest, self.plan.longest_with(self.options["max_latency"]))
 
     def check(self) -> None:
         """Check whatever must hold between two steps."""
@@ -301,6 +301,8 @@ class Machine:
     async def quiet(self) -> None:
         """Let time pass without any act, and see that no item waits for a slot that is free."""
         await asyncio.sleep(self.longest)
+        latency = self.options["max_latency"]  # is counted from the end of the last batch, too
+        await asyncio.sleep(0.0 if latency == "auto" else latency)
         before: Any = None
         for _ in range(8):
             now = self.batcher.statistics()

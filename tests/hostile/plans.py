@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tests.hostile.things import HOOKS
 
@@ -45,10 +45,15 @@ class Plan:
     @property
     def longest(self) -> float:
         """Seconds after which something must have moved on, whatever the order of things."""
+        return self.longest_with(self.options["max_latency"])
+
+    def longest_with(self, latency: float | Literal["auto"]) -> float:
+        """Give them with another latency; what is learned follows the pauses."""
         pauses = MOST_ITEMS if self.handler == "one by one" else 2
         if self.options["on_error"] == "bisect":  # in order: not before the last half is over
             pauses *= 2 * MOST_ITEMS - 1
-        return float(self.options["max_latency"]) + pauses * max(self.paces) + 1.0
+        pause = pauses * max(self.paces)
+        return 1.0 + pause + (1.5 * pause if latency == "auto" else float(latency))
 
 
 def draw(rng: random.Random, acts: dict[str, int], only: frozenset[str] | None = None) -> Plan:
@@ -82,7 +87,7 @@ def draw(rng: random.Random, acts: dict[str, int], only: frozenset[str] | None =
 def draw_options(rng: random.Random) -> tuple[dict[str, Any], frozenset[str]]:
     options: dict[str, Any] = {
         "max_batch_size": rng.choice([1, 2, 3, 4, 8, 64]),
-        "max_latency": rng.choice([0.0, 0.0, 0.05, 0.5, 5.0]),
+        "max_latency": rng.choice([0.0, 0.0, 0.05, 0.5, 5.0, "auto", "auto"]),
         "max_concurrent_batches": rng.choice([1, 1, 2, 3]),
         "capacity": rng.choice([None, 1, 2, 4, 10, 100]),
         "overflow": rng.choice(["wait", "reject", "drop_oldest"]),
@@ -92,7 +97,8 @@ def draw_options(rng: random.Random) -> tuple[dict[str, Any], frozenset[str]]:
     }
     functions = set()
     if rng.random() < 0.35:
-        options["timeout"] = options["max_latency"] + rng.choice([0.02, 0.3, 2.0])
+        latency = 0.0 if options["max_latency"] == "auto" else options["max_latency"]
+        options["timeout"] = latency + rng.choice([0.02, 0.3, 2.0])
     options["timeout_policy"] = rng.choice(["partial", "partial", "fail"])
     if rng.random() < 0.2:
         functions.add("timeout_policy")

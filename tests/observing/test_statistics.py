@@ -189,6 +189,19 @@ def test_statistics_of_nothing_are_shown() -> None:
     assert repr(Distribution()) == "<Distribution: values 0>"
 
 
+def test_what_was_learned_is_shown_with_its_units() -> None:
+    learned = BatcherStatistics(
+        learned_latency=0.00421875,
+        expected_arrivals=30.41666,
+        batches_saved=26,
+        seconds_saved=15.05,
+    )
+    assert repr(learned) == (
+        "<BatcherStatistics: learned latency 4.22 ms, expected arrivals 30.4, batches saved 26, "
+        "seconds saved 15.1 s>"
+    )
+
+
 def test_a_distribution_is_shown_on_a_line_or_as_a_table() -> None:
     known = distribution([0.25, 0.5, 1.0, 123.456])
     assert repr(known) == (

@@ -73,6 +73,9 @@ Batcher(of_one_result)  # type: ignore[arg-type]  # pyright: ignore[reportArgume
 Batcher(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 Batcher(a_list, max_size=3)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 Batcher(a_list, overflow="block")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Batcher(a_list, max_latency="soon")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+assert_type(Batcher(a_list, max_latency="auto", max_auto_latency=0.02), Batcher[str, int])
+Batcher(a_list).reconfigure(max_latency="auto", max_auto_latency=None)
 
 assert_type(Batcher(a_list, retry=AsyncRetrying(), on_error="bisect"), Batcher[str, int])
 assert_type(Batcher(a_list, retry=None, on_error="fail"), Batcher[str, int])
