@@ -39,6 +39,8 @@ class Adapter:
     """What a reader must know about how it is used here."""
     lingers: ClassVar[bool] = True
     """It can wait for companions; if not, ``wait`` is ignored."""
+    learned_wait: ClassVar[Any] = None
+    """What is given for ``wait`` to have it learn how long; None where it can't."""
     bounded: ClassVar[bool] = True
     """It is told to have one handler call under way at once; if not, it can't be."""
     options: ClassVar[frozenset[str]] = frozenset()

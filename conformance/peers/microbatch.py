@@ -24,6 +24,7 @@ class Peer(Adapter):
         "built from this checkout; where a task takes a call it is a decorated function's, for "
         "`Batcher.submit` gives a future"
     )
+    learned_wait = "auto"
     options = Options()  # type: ignore[assignment]
 
     def __init__(self, handler: Handler, *, size: int, wait: float, **options: Any) -> None:

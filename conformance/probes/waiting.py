@@ -1,10 +1,12 @@
 """When batches are formed, and how long an item may take."""
 
 import asyncio
+import random
 import statistics
+from typing import Any
 
 from conformance.adapter import Adapter
-from conformance.finding import HANG, Finding, all_answered, judge, outcomes, tell
+from conformance.finding import HANG, Finding, all_answered, answer, judge, outcomes, tell
 from conformance.probes.probe import probe
 from conformance.stage import Recorder, call
 
@@ -12,6 +14,15 @@ ARRIVALS = 100
 INTERVAL = 0.004
 MOST_CALLS = 7
 MOST_MEDIAN = 0.25
+
+CLIENTS = 32
+HANDLING = 0.02
+WAY = (0.001, 0.004)
+FIXED = 0.005
+WARM_UP = 2.0
+MEASURED = 1.0
+LEAST_MEAN = 24
+"""Between all clients, and two parts that take turns: 16 on average, wherever they are cut."""
 
 
 @probe(
@@ -48,6 +59,54 @@ async def late_binding(library: type[Adapter]) -> Finding:
     if not library.bounded:
         return Finding("not offered", f"calls are not bounded: {figures}")
     return judge(calls <= MOST_CALLS and median <= MOST_MEDIAN, figures)
+
+
+@probe(
+    f"{CLIENTS} clients each ask again and again, 1 to 4 ms after each answer, as over a network; "
+    "they begin at different times within 20 ms. One handler call at a time, of 20 ms; at most 64 "
+    "items in a batch, at most 5 ms of waiting for companions, which is longer than any client's "
+    "way. A library that can learn how long to wait is tried once more, and told nothing then.",
+    f"From {WARM_UP:.0f} seconds on at least {LEAST_MEAN} of the {CLIENTS} are in a batch, on "
+    "average: a handler that becomes free waits for those on their way. (Otherwise two parts take "
+    f"turns for ever, which is {CLIENTS // 2} on average, or more and smaller parts do.)",
+)
+async def closed_loop(library: type[Adapter]) -> Finding:
+    waits = {"5 ms": FIXED, "learned": library.learned_wait}
+    means: dict[str, float] = {}
+    for name, wait in waits.items():
+        if wait is not None:
+            handler = Recorder(seconds=HANDLING)
+            seen, means[name] = await turns(library(handler, size=64, wait=wait), handler)
+            if not all_answered(seen):
+                return judge(False, tell(seen))
+    figures = ", ".join(f"{mean:.0f} ({name})" for name, mean in means.items())
+    if not library.bounded:
+        return Finding("not offered", f"calls are not bounded: mean batch {figures}")
+    return judge(min(means.values()) >= LEAST_MEAN, f"mean batch {figures}")
+
+
+async def turns(batcher: Adapter, handler: Recorder) -> tuple[list[str], float]:
+    """Have clients ask for some time; give what became of them and the mean batch at the end."""
+    chance = random.Random(1)
+    over = asyncio.Event()
+
+    async def client(number: int) -> Any:
+        await asyncio.sleep(chance.uniform(0, HANDLING))
+        item = number
+        while not over.is_set():
+            await asyncio.sleep(chance.uniform(*WAY))
+            if (result := await batcher.submit(item)) != answer(item):
+                return result
+            item += CLIENTS
+        return answer(number)
+
+    clients = {number: asyncio.create_task(client(number)) for number in range(1, CLIENTS + 1)}
+    await asyncio.sleep(WARM_UP)
+    warm = len(handler.calls)
+    await asyncio.sleep(MEASURED)
+    sizes = [len(call) for call in handler.calls[warm:]]
+    over.set()
+    return await outcomes(clients), statistics.fmean(sizes or [0])
 
 
 @probe(

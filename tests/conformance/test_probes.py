@@ -118,6 +118,10 @@ def test_a_batcher_that_never_answers_passes_no_probe(name: str) -> None:
             "late-binding",
             Finding("not offered", "calls are not bounded: 100 calls, median 100 ms"),
         ),
+        (
+            "closed-loop",
+            Finding("not offered", "calls are not bounded: mean batch 1 (5 ms)"),
+        ),
         ("labelled-results", Finding("pass", "answered")),
         ("square-table", Finding("fail", "Series")),
         ("beyond-capacity", Finding("not offered", "no bound on what it accepts")),
@@ -193,6 +197,23 @@ def test_a_batcher_that_polls_is_seen() -> None:
     assert finding.verdict == "fail"
     assert finding.seen in {"99.7 wake-ups a second", "100.0 wake-ups a second"}
     assert PROBES["tasks-left"].put_to(Polling, testing.run) == Finding("fail", "3 tasks left")
+
+
+def test_a_batcher_that_settles_into_halves_is_seen() -> None:
+    class Impatient(adapter_of(OURS)):  # type: ignore[misc]
+        def __init__(self, handler: Any, *, size: int, wait: Any) -> None:
+            super().__init__(handler, size=size, wait=0.0)
+
+    expected = Finding("fail", "mean batch 16 (5 ms), 16 (learned)")
+    assert put("closed-loop", Impatient) == expected
+
+
+def test_a_wrong_answer_in_a_closed_loop_is_seen() -> None:
+    class Deluded(Hasty):
+        async def submit(self, item: Any) -> Any:
+            return await super().submit(item % 40)
+
+    assert put("closed-loop", Deluded) == Finding("fail", "wrong answer")
 
 
 def test_each_adapter_describes_its_library_without_importing_it() -> None:
