@@ -205,10 +205,13 @@ class LearnedWait:
         """Learn of the batches that have ended since the last time, and choose anew."""
         if not self.wait:
             self._at_once.add(ended)
+        crowd = self._at_once.crowd
+        if self._slots == 1 and not self.wait:  # where a queue shrinks the mean is behind
+            crowd = min(crowd, ended.callers / ended.items)
         kept = self._pays(ended)
         self.wait = self.expected = 0.0
         least = max(self._slots, ended.callers / ended.batches / self._size)
-        if self._at_once.crowd * (1 - GAIN * self._slots) <= least:
+        if crowd * (1 - GAIN * self._slots) <= least:
             self._looks = False  # whoever comes back, it would save no batch
             return
         self._handler.add(ended)
