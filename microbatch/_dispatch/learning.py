@@ -227,8 +227,11 @@ class LearnedWait:
             self._look_at(1.5 * fixed)
 
     def _doubt(self) -> None:
-        """Give a wait up, rarely and ever more so, to see what going at once costs by now."""
-        self._waited = self._waited + 1 if self.wait else 0
+        """Give a wait up, rarely and ever more so, to see what going at once costs by now.
+
+        Several slots take longer than that to show it, so there it is not asked.
+        """
+        self._waited = self._waited + 1 if self.wait and self._slots == 1 else 0
         if self._waited > self._patience:
             self._waited, self._patience = 0, min(2 * self._patience, LONGEST_PATIENCE)
             self._at_once = AtOnce()
