@@ -309,6 +309,9 @@ class Lane:
     def joined(self) -> int:
         """How many unsettled items are handled with an equal one."""
     @property
+    def in_flight(self) -> int:
+        """How many items are in batches, and not settled."""
+    @property
     def submitted(self) -> int:
         """How many items were accepted; each is counted once in what became of it."""
     @property

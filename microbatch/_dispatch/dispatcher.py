@@ -133,12 +133,6 @@ class Dispatcher:
         """Count the slots in use."""
         return self._options.max_concurrent_batches - self.lane.free_slots
 
-    @property
-    def in_flight(self) -> int:
-        """Count the items that are in batches and not settled."""
-        lane = self.lane
-        return lane.unsettled - lane.waiting - lane.queued - lane.joined
-
     def statistics(self) -> BatcherStatistics:
         """Give what was counted on this loop, each number by its owner; any thread may ask."""
         return gather(self._owners())

@@ -163,6 +163,10 @@ cdef class Lane:
     def waiting(self):
         return self.waiting_entries.count
 
+    @property
+    def in_flight(self):
+        return in_flight(self)
+
     def next_batch(self):
         cdef double now = self.now()
         cdef InFlightBatch batch
