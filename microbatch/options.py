@@ -43,8 +43,6 @@ Observer: TypeAlias = Callable[[BatchDispatched | BatchEnded], object]
 StreamOverflow: TypeAlias = Literal["wait", "fail"]
 NamedPolicy: TypeAlias = Literal["partial", "fail"]
 TimeoutPolicy: TypeAlias = NamedPolicy | Callable[[list[Any]], Any]
-
-
 Latency: TypeAlias = float | Literal["auto"]
 
 

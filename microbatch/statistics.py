@@ -245,8 +245,8 @@ class BatcherStatistics:
     batches_saved: int = counter(
         "batches", "Batches that were joined by items that came in the wait.", path="latency.joined"
     )
-    """Batches that items joined while they waited, as learned; without the wait each would have
-    been two."""
+    """Batches that items joined while they waited, as learned; at once some of these would have
+    gone, and the others later."""
     seconds_saved: float = counter(
         "seconds", "What that has saved the callers.", path="latency.saved"
     )

@@ -144,7 +144,7 @@ class Round:
     """What it costs, in seconds of a handler, that each caller is answered once."""
 
     def __init__(
-        self, slots: int, size: int, handler: HandlerTime, seen: Seen, now: "AtOnce"
+        self, slots: int, size: int, handler: HandlerTime, seen: Seen, now: AtOnce
     ) -> None:
         callers = seen.callers / seen.batches
         self.now = now
@@ -208,7 +208,7 @@ class LearnedWait:
         crowd = self._at_once.crowd
         if self._slots == 1 and not self.wait:  # where a queue shrinks the mean is behind
             crowd = min(crowd, ended.callers / ended.items)
-        kept = self._pays(ended)
+        kept = self._wait_that_pays(ended)
         self.wait = self.expected = 0.0
         least = max(self._slots, ended.callers / ended.batches / self._size)
         if crowd * (1 - GAIN * self._slots) <= least:
@@ -237,8 +237,8 @@ class LearnedWait:
             self._at_once = AtOnce()
             self.wait = self.expected = 0.0
 
-    def _pays(self, ended: Ended) -> tuple[float, float]:
-        """Give the wait in force if it is seen to pay, which the curve may hide.
+    def _wait_that_pays(self, ended: Ended) -> tuple[float, float]:
+        """Give the wait in force, and whom it expects, if it is seen to pay; the curve may hide it.
 
         The curve is a mean; where all are back soon after some batches, and late after others, the
         slot is held for less than it says.
